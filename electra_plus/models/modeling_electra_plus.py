@@ -1,0 +1,293 @@
+"""The ElectraPlus encoder, the base class of every ElectraPlus model, and the outputs of the pretraining models."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
+from transformers.masking_utils import (
+    create_bidirectional_mask,
+    create_bidirectional_sliding_window_mask,
+    create_causal_mask,
+    create_sliding_window_causal_mask,
+)
+from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
+from transformers.utils import ModelOutput
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+
+from .configuration_electra_plus import ElectraPlusConfig
+from .layers_electra_plus import (
+    ElectraPlusCrossAttention,
+    ElectraPlusEmbeddings,
+    ElectraPlusEncoder,
+    ElectraPlusLayer,
+    ElectraPlusResidual,
+    ElectraPlusSelfAttention,
+)
+
+# Stock BERT's names -> ours, so that its folders load directly. ELECTRA's names are ours already.
+STOCK_BERT_KEY_MAPPING = {
+    r"^bert\.": "electra.",
+    r"^cls\.predictions\.transform\.": "generator_predictions.",
+    r"^cls\.predictions\.decoder\.weight": "generator_lm_head.weight",
+    r"^cls\.predictions\.(decoder\.)?bias": "generator_lm_head.bias",
+    r"\.LayerNorm\.gamma$": ".LayerNorm.weight",
+    r"\.LayerNorm\.beta$": ".LayerNorm.bias",
+}
+
+
+class ElectraPlusPreTrainedModel(PreTrainedModel):
+    """Base class: weight initialisation, loading of ElectraPlus, stock ELECTRA and stock BERT folders."""
+
+    config_class = ElectraPlusConfig
+    config: ElectraPlusConfig
+    base_model_prefix = "electra"
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["ElectraPlusEmbeddings", "ElectraPlusLayer"]
+    _supports_flash_attn = True
+    _supports_sdpa = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _can_compile_fullgraph = True
+    _can_record_outputs = {
+        "hidden_states": ElectraPlusLayer,
+        "attentions": ElectraPlusSelfAttention,
+        "cross_attentions": ElectraPlusCrossAttention,
+    }
+    # Parts of a checkpoint that another head left there: a joint folder serves every head without a word of warning.
+    _keys_to_ignore_on_load_unexpected = [
+        r"^generator\.",
+        r"^(generator|discriminator)_predictions\.",
+        r"^generator_lm_head\.",
+        r"^(bert\.|electra\.)?pooler\.",
+        r"^cls\.seq_relationship\.",
+        r"position_ids$",
+    ]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module):
+        super()._init_weights(module)
+        if isinstance(module, ElectraPlusResidual) and self.config.depth_scaled_init:
+            # so that the sum over all residual branches keeps its variance whatever the depth (GPT-2, section 2.3)
+            std = self.config.initializer_range / math.sqrt(2 * self.config.num_hidden_layers)
+            init.normal_(module.dense.weight, mean=0.0, std=std)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *model_args, **kwargs):
+        """
+        Load weights from a folder or the Hub: ElectraPlus checkpoints, and those of stock `electra` and `bert` models.
+
+        Takes the arguments of [`PreTrainedModel.from_pretrained`]. Weights that the files lack are reported by name.
+        """
+        if _is_stock_bert(pretrained_model_name_or_path, kwargs):
+            kwargs["key_mapping"] = {**STOCK_BERT_KEY_MAPPING, **(kwargs.get("key_mapping") or {})}
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+        if "key_mapping" in kwargs:
+            model = loaded[0] if isinstance(loaded, tuple) else loaded
+            # transformers would apply the renaming backwards on save and write foreign names under our model type
+            if hasattr(model, "_weight_conversions"):
+                del model._weight_conversions
+        return loaded
+
+
+def _is_stock_bert(path, kwargs: dict) -> bool:
+    if path is None:
+        return False
+    hub_kwargs = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
+    config_dict, _ = super(ElectraPlusConfig, ElectraPlusConfig).get_config_dict(
+        path, **{name: kwargs[name] for name in hub_kwargs if kwargs.get(name) is not None}
+    )
+    return config_dict.get("model_type") == "bert"
+
+
+class ElectraPlusModel(ElectraPlusPreTrainedModel):
+    r"""
+    Encoder (or decoder, with `config.is_decoder`) without a head.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from electra_plus import ElectraPlusConfig, ElectraPlusModel
+    >>> model = ElectraPlusModel(ElectraPlusConfig.preset("modern-tiny", vocab_size=100))
+    >>> model(torch.tensor([[2, 7, 9, 3]])).last_hidden_state.shape
+    torch.Size([1, 4, 64])
+
+    ```
+    """
+
+    def __init__(self, config: ElectraPlusConfig):
+        super().__init__(config)
+        self.embeddings = ElectraPlusEmbeddings(config)
+        if config.embedding_size != config.hidden_size:
+            self.embeddings_project = nn.Linear(config.embedding_size, config.hidden_size)
+        else:
+            self.embeddings_project = nn.Identity()
+        self.encoder = ElectraPlusEncoder(config)
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.embeddings.word_embeddings
+
+    def set_input_embeddings(self, value: nn.Embedding):
+        self.embeddings.word_embeddings = value
+
+    @merge_with_config_defaults
+    @capture_outputs
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
+        **kwargs,
+    ) -> BaseModelOutputWithPastAndCrossAttentions:
+        r"""
+        Encode a batch of token rows.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+                Token ids. Exactly one of `input_ids` and `inputs_embeds` is given.
+            attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*):
+                1 for tokens, 0 for padding. `None` means no padding. A prepared mask of shape
+                `(batch_size, 1, sequence_length, key_length)` is used as it is in every layer.
+            token_type_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+                Segment ids. `None` is segment 0.
+            position_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+                Positions in `[0, max_position_embeddings)`. `None` counts from 0 (after what the cache holds).
+            inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, embedding_size)`, *optional*):
+                Word vectors instead of ids.
+            encoder_hidden_states (`torch.FloatTensor` of shape `(batch_size, source_length, hidden_size)`, *optional*):
+                States to attend to; needs `add_cross_attention=True`.
+            encoder_attention_mask (`torch.Tensor` of shape `(batch_size, source_length)`, *optional*): 1 for tokens, 0 for padding.
+            past_key_values ([`~transformers.Cache`], *optional*): Keys and values of earlier tokens (decoder only).
+            use_cache (`bool`, *optional*): Return such a cache. `None` takes `config.use_cache` of a decoder.
+
+        Returns:
+            [`~transformers.modeling_outputs.BaseModelOutputWithPastAndCrossAttentions`]
+
+        Raises:
+            ValueError: Not exactly one of `input_ids` and `inputs_embeds`, rows longer than the position table, or
+                `encoder_hidden_states` for a model without cross-attention.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("You must specify exactly one of `input_ids` and `inputs_embeds`.")
+        if encoder_hidden_states is not None and not self.config.add_cross_attention:
+            raise ValueError(
+                "`encoder_hidden_states` needs cross-attention layers. Build the model with "
+                "`is_decoder=True, add_cross_attention=True` in its config."
+            )
+        use_cache = bool(use_cache) and self.config.is_decoder
+        if use_cache and past_key_values is None:
+            past_key_values = DynamicCache(config=self.config)
+            if encoder_hidden_states is not None:
+                past_key_values = EncoderDecoderCache(past_key_values, DynamicCache())
+
+        tokens = input_ids if inputs_embeds is None else inputs_embeds
+        past_length = past_key_values.get_seq_length() if past_key_values is not None else 0
+        length = past_length + tokens.shape[1]
+        if self.embeddings.position_embeddings is not None and position_ids is None:
+            limit = self.embeddings.position_embeddings.num_embeddings
+            if length > limit:
+                raise ValueError(
+                    f"`input_ids` has {length} tokens, but `max_position_embeddings` is {limit}. Truncate in the tokenizer "
+                    f"(`truncation=True, max_length={limit}`) or use a model with rotary positions."
+                )
+        if position_ids is None:
+            position_ids = torch.arange(past_length, length, device=tokens.device)[None]
+
+        hidden_states = self.embeddings_project(self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds))
+        hidden_states = self.encoder(
+            hidden_states,
+            self._attention_masks(attention_mask, hidden_states, past_key_values, position_ids),
+            position_ids,
+            encoder_hidden_states=encoder_hidden_states,
+            encoder_attention_mask=self._cross_attention_mask(
+                encoder_attention_mask, hidden_states, encoder_hidden_states
+            ),
+            past_key_values=past_key_values,
+            **kwargs,
+        )
+        return BaseModelOutputWithPastAndCrossAttentions(
+            last_hidden_state=hidden_states, past_key_values=past_key_values if use_cache else None
+        )
+
+    def _attention_masks(
+        self, attention_mask, hidden_states, past_key_values, position_ids
+    ) -> dict[str, Tensor | None]:
+        """Return one mask for each kind of layer; `None` where nothing has to be hidden."""
+        arguments = {"config": self.config, "inputs_embeds": hidden_states, "attention_mask": attention_mask}
+        if self.config.is_decoder:
+            arguments["past_key_values"] = past_key_values
+            make = {"full_attention": create_causal_mask, "sliding_attention": create_sliding_window_causal_mask}
+        else:
+            make = {
+                "full_attention": create_bidirectional_mask,
+                "sliding_attention": create_bidirectional_sliding_window_mask,
+            }
+        return {kind: make[kind](**arguments) for kind in sorted(set(self.config.layer_types))}
+
+    def _cross_attention_mask(self, encoder_attention_mask, hidden_states, encoder_hidden_states) -> Tensor | None:
+        if encoder_attention_mask is None or encoder_hidden_states is None:
+            return None
+        return create_bidirectional_mask(
+            config=self.config,
+            inputs_embeds=hidden_states,
+            attention_mask=encoder_attention_mask,
+            encoder_hidden_states=encoder_hidden_states,
+        )
+
+
+@dataclass
+class ElectraPlusForReplacedTokenDetectionOutput(ModelOutput):
+    """
+    Output of [`ElectraPlusForReplacedTokenDetection`].
+
+    Args:
+        loss (`torch.FloatTensor` of shape `()`, *optional*, given with `labels`): Binary cross-entropy in nats per token.
+        logits (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): > 0 where the token looks replaced.
+        hidden_states, attentions (`tuple[torch.FloatTensor]`, *optional*): Of every layer, on request.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class ElectraPlusForPreTrainingOutput(ModelOutput):
+    """
+    Output of [`ElectraPlusForPreTraining`]. All but `logits` need `labels`.
+
+    Args:
+        loss (`torch.FloatTensor` of shape `()`): Weighted sum of the two losses.
+        logits (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Discriminator; > 0 where a token looks replaced.
+        rtd_labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`): 1 replaced, 0 original, -100 padding.
+        generator_loss (`torch.FloatTensor` of shape `()`): Masked language modelling, nats per masked slot.
+        discriminator_loss (`torch.FloatTensor` of shape `()`): Replaced token detection, nats per token.
+        generator_accuracy (`torch.FloatTensor` of shape `()`): Fraction of masked slots whose likeliest token is right.
+        hidden_states, attentions (`tuple[torch.FloatTensor]`, *optional*): Of the discriminator's layers, on request.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    rtd_labels: Tensor | None = None
+    generator_loss: Tensor | None = None
+    discriminator_loss: Tensor | None = None
+    generator_accuracy: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+__all__ = ["ElectraPlusModel", "ElectraPlusPreTrainedModel"]

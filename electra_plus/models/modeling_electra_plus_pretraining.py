@@ -1,0 +1,502 @@
+"""Models of the pretraining tasks: masked LM (generator), replaced token detection (discriminator), and both jointly."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForMaskedLM, PreTrainedModel
+from transformers.activations import ACT2FN
+from transformers.modeling_outputs import MaskedLMOutput
+from transformers.utils import logging
+from transformers.utils.generic import can_return_tuple
+
+from .configuration_electra_plus import ElectraPlusConfig
+from .layers_electra_plus import make_norm
+from .modeling_electra_plus import (
+    ElectraPlusForPreTrainingOutput,
+    ElectraPlusForReplacedTokenDetectionOutput,
+    ElectraPlusModel,
+    ElectraPlusPreTrainedModel,
+)
+from .objectives_electra_plus import (
+    masked_lm_loss,
+    replaced_token_detection_loss,
+    replaced_token_labels,
+    sample_replacements,
+)
+
+logger = logging.get_logger(__name__)
+
+
+class ElectraPlusDiscriminatorPredictions(nn.Module):
+    """Head of the discriminator: one logit a token."""
+
+    def __init__(self, config: ElectraPlusConfig):
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.activation = ACT2FN[config.hidden_act]
+        self.dense_prediction = nn.Linear(config.hidden_size, 1)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        return self.dense_prediction(self.activation(self.dense(hidden_states))).squeeze(-1)
+
+
+class ElectraPlusGeneratorPredictions(nn.Module):
+    """Head of the generator before the vocabulary: back to `embedding_size`, so that the tied table can score tokens."""
+
+    def __init__(self, config: ElectraPlusConfig):
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.embedding_size)
+        self.activation = ACT2FN["gelu"]
+        self.LayerNorm = make_norm(config, config.embedding_size)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        return self.LayerNorm(self.activation(self.dense(hidden_states)))
+
+
+class ElectraPlusForReplacedTokenDetection(ElectraPlusPreTrainedModel):
+    r"""
+    The discriminator alone: says for each token whether it was replaced (stock `ElectraForPreTraining`).
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from electra_plus import ElectraPlusConfig, ElectraPlusForReplacedTokenDetection
+    >>> model = ElectraPlusForReplacedTokenDetection(ElectraPlusConfig.preset("tiny", vocab_size=100))
+    >>> model(torch.tensor([[2, 7, 9, 3]])).logits.shape
+    torch.Size([1, 4])
+
+    ```
+    """
+
+    def __init__(self, config: ElectraPlusConfig):
+        super().__init__(config)
+        self.electra = ElectraPlusModel(config)
+        self.discriminator_predictions = ElectraPlusDiscriminatorPredictions(config)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        **kwargs,
+    ) -> ElectraPlusForReplacedTokenDetectionOutput:
+        r"""
+        Score every token of a batch; arguments as in [`ElectraPlusModel.forward`].
+
+        Args:
+            labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+                1 = replaced, 0 = original, -100 ignored. Padding is ignored too.
+        """
+        outputs = self.electra(
+            input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
+            **kwargs,
+        )
+        logits = self.discriminator_predictions(outputs.last_hidden_state)
+        loss = None
+        if labels is not None:
+            if attention_mask is not None and attention_mask.dim() == 2:
+                labels = labels.masked_fill(attention_mask == 0, -100)
+            loss = replaced_token_detection_loss(logits, labels)
+        return ElectraPlusForReplacedTokenDetectionOutput(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
+
+
+class ElectraPlusForMaskedLM(ElectraPlusPreTrainedModel):
+    r"""
+    The generator alone: predicts masked tokens.
+
+    From the folder of a joint checkpoint, `from_pretrained` returns that checkpoint's generator, whatever its model type.
+    """
+
+    accepts_loss_kwargs = True
+    _tied_weights_keys = {"generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"}
+    _keys_to_ignore_on_load_unexpected = [
+        r"^discriminator_predictions\.",
+        r"^(bert\.|electra\.)?pooler\.",
+        r"^cls\.seq_relationship\.",
+        r"position_ids$",
+    ]
+
+    def __init__(self, config: ElectraPlusConfig):
+        super().__init__(config)
+        self.electra = ElectraPlusModel(config)
+        self.generator_predictions = ElectraPlusGeneratorPredictions(config)
+        self.generator_lm_head = nn.Linear(config.embedding_size, config.vocab_size)
+        self.post_init()
+
+    def get_output_embeddings(self) -> nn.Linear:
+        return self.generator_lm_head
+
+    def set_output_embeddings(self, new_embeddings: nn.Linear):
+        self.generator_lm_head = new_embeddings
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *model_args, **kwargs):
+        """Load a masked LM, or the generator out of a joint checkpoint; see [`PreTrainedModel.from_pretrained`]."""
+        config = kwargs.get("config")
+        if config is None and pretrained_model_name_or_path is not None:
+            config = ElectraPlusConfig.from_pretrained(pretrained_model_name_or_path, **_hub_arguments(kwargs))
+        joint_names = {"ElectraPlusForPreTraining"}
+        if isinstance(config, ElectraPlusConfig) and joint_names & set(config.architectures or []):
+            loaded = ElectraPlusForPreTraining.from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+            if isinstance(loaded, tuple):  # output_loading_info=True
+                return loaded[0].generator, *loaded[1:]
+            return loaded.generator
+        return super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        **kwargs,
+    ) -> MaskedLMOutput:
+        r"""
+        Score every token of the vocabulary in every slot; arguments as in [`ElectraPlusModel.forward`].
+
+        Args:
+            labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+                Original ids at masked slots, -100 elsewhere.
+        """
+        outputs = self.electra(
+            input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
+            **kwargs,
+        )
+        logits = self.generator_lm_head(self.generator_predictions(outputs.last_hidden_state))
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
+        return MaskedLMOutput(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
+
+
+class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
+    r"""
+    Generator and discriminator trained together on masked text, in one checkpoint.
+
+    With `labels` (what `DataCollatorForLanguageModeling` gives) the generator fills the masked slots, the discriminator
+    looks for the tokens that changed, and `loss` is the weighted sum of both losses. Without `labels` it is a plain
+    detector. Only masked slots meet the vocabulary, so a step costs a fraction of one with full logits.
+
+    Source: Clark et al. 2020, https://arxiv.org/abs/2003.10555, section 2.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from electra_plus import ElectraPlusConfig, ElectraPlusForPreTraining
+    >>> model = ElectraPlusForPreTraining(ElectraPlusConfig.preset("tiny", vocab_size=100))
+    >>> masked = torch.tensor([[2, 4, 9, 3]])  # 4 is the mask token
+    >>> outputs = model(masked, labels=torch.tensor([[-100, 7, -100, -100]]))
+    >>> outputs.logits.shape, outputs.loss.shape
+    (torch.Size([1, 4]), torch.Size([]))
+
+    ```
+    """
+
+    # The discriminator's loss is a mean over all tokens, which `num_items_in_batch` (masked slots) does not count.
+    accepts_loss_kwargs = False
+    _keys_to_ignore_on_load_unexpected = [
+        r"position_ids$",
+        r"^(bert\.|electra\.)?pooler\.",
+        r"^cls\.seq_relationship\.",
+    ]
+
+    def __init__(self, config: ElectraPlusConfig):
+        if config.generator_config is None:
+            raise ValueError(
+                "`generator_config` is None, but joint pretraining needs a generator. Use `ElectraPlusConfig.preset(...)`, "
+                "give `generator_config`, or `ElectraPlusForPreTraining.from_generator_discriminator(...)`."
+            )
+        super().__init__(config)
+        self.electra = ElectraPlusModel(config)
+        self.discriminator_predictions = ElectraPlusDiscriminatorPredictions(config)
+        self.generator = _generator_from_config(config.generator_config)
+        config.generator_config = self.generator.config  # one object, so that a change of one reaches the other
+        self._tied_weights_keys = _shared_embedding_keys(self)
+        self.post_init()
+
+    @classmethod
+    def from_generator_discriminator(
+        cls,
+        generator: PreTrainedModel | str,
+        discriminator: PreTrainedModel | str,
+        embedding_sharing: str | None = None,
+        **config_overrides,
+    ) -> "ElectraPlusForPreTraining":
+        r"""
+        Join two models, for instance a BERT as generator and an ELECTRA discriminator, to train them on.
+
+        Args:
+            generator ([`PreTrainedModel`] or `str`): Any masked LM, or a folder or Hub name for `AutoModelForMaskedLM`.
+            discriminator ([`PreTrainedModel`] or `str`):
+                An ElectraPlus model, a stock ELECTRA model, or a folder or Hub name of either (or of a stock BERT).
+            embedding_sharing (`str`, *optional*):
+                `"all"`, `"word"` or `"none"`; the discriminator's tables are kept. `None` shares what is equal already:
+                `"all"` if all tables are, else `"word"`, else `"none"`.
+            config_overrides: Further fields of the joint configuration, such as `generator_temperature`.
+
+        Raises:
+            TypeError: The discriminator is of another model type.
+            ValueError: Vocabularies differ, or tables to share have different shapes.
+        """
+        if isinstance(generator, str):
+            generator = AutoModelForMaskedLM.from_pretrained(generator)
+        detector = _as_detector(discriminator)
+        if embedding_sharing is None:
+            embedding_sharing = _equal_embeddings(generator, detector)
+            logger.info(f"`embedding_sharing` is {embedding_sharing!r}: what both models have equal.")
+        fields = {**detector.config.to_dict(), "architectures": [cls.__name__], **config_overrides}
+        fields.pop("model_type")
+        fields.update(generator_config=generator.config.to_dict(), embedding_sharing=embedding_sharing)
+        joint = cls(ElectraPlusConfig(**fields))
+        joint.electra.load_state_dict(detector.electra.state_dict())
+        joint.discriminator_predictions.load_state_dict(detector.discriminator_predictions.state_dict())
+        joint.generator.load_state_dict(generator.state_dict())
+        # shared tables were overwritten by the generator's values a line above: the discriminator's count
+        joint.electra.load_state_dict(detector.electra.state_dict())
+        joint.tie_weights()
+        return joint
+
+    @property
+    def discriminator(self) -> ElectraPlusForReplacedTokenDetection:
+        """The discriminator as a model of its own, with the same parameters (not a copy), for `save_pretrained`."""
+        config = copy.deepcopy(self.config)
+        config.generator_config = None
+        with torch.device("meta"):
+            detector = ElectraPlusForReplacedTokenDetection(config)
+        detector.electra = self.electra
+        detector.discriminator_predictions = self.discriminator_predictions
+        return detector.train(self.training)
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.electra.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Embedding):
+        self.electra.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module | None:
+        return self.generator.get_output_embeddings()
+
+    def set_output_embeddings(self, new_embeddings: nn.Module):
+        self.generator.set_output_embeddings(new_embeddings)
+
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args, **kwargs) -> nn.Embedding:
+        """Resize the tables of both networks; arguments as in [`PreTrainedModel.resize_token_embeddings`]."""
+        if new_num_tokens is None and not args and kwargs.get("pad_to_multiple_of") is None:
+            return self.get_input_embeddings()
+        self.generator.resize_token_embeddings(new_num_tokens, *args, **kwargs)
+        # the output layer belongs to the generator and has its new size already
+        self.electra.resize_token_embeddings(new_num_tokens, *args, **kwargs)
+        self.config.vocab_size = self.electra.config.vocab_size = self.get_input_embeddings().num_embeddings
+        self.vocab_size = self.config.vocab_size
+        self.config.generator_config = self.generator.config
+        self.tie_weights()
+        return self.get_input_embeddings()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        **kwargs,
+    ) -> ElectraPlusForPreTrainingOutput:
+        r"""
+        Corrupt masked text and detect the corruption, or detect it in the text given; see [`ElectraPlusModel.forward`].
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): With `labels`, text with mask tokens.
+            inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, embedding_size)`, *optional*):
+                Word vectors instead of ids, for detection only: corruption needs ids.
+            labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+                Original ids at the slots the generator must fill, -100 elsewhere.
+
+        Returns:
+            [`ElectraPlusForPreTrainingOutput`]
+        """
+        encoder_inputs = {
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type_ids,
+            "position_ids": position_ids,
+        }
+        joint = {}
+        if labels is not None:
+            if input_ids is None:
+                raise ValueError("`labels` need `input_ids`, got `inputs_embeds`: the generator replaces token ids.")
+            input_ids, joint = self.corrupt(input_ids, labels, **encoder_inputs)
+        outputs = self.electra(input_ids, inputs_embeds=inputs_embeds, **encoder_inputs, **kwargs)
+        logits = self.discriminator_predictions(outputs.last_hidden_state)
+        if joint:
+            joint["discriminator_loss"] = replaced_token_detection_loss(logits, joint["rtd_labels"])
+            joint["loss"] = (
+                self.config.generator_loss_weight * joint["generator_loss"]
+                + self.config.discriminator_loss_weight * joint["discriminator_loss"]
+            )
+        return ElectraPlusForPreTrainingOutput(
+            logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions, **joint
+        )
+
+    def corrupt(self, input_ids: Tensor, labels: Tensor, **encoder_inputs) -> tuple[Tensor, dict[str, Tensor]]:
+        r"""
+        Fill the masked slots with tokens drawn from the generator.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Text with mask tokens.
+            labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Original ids at masked slots, else -100.
+            encoder_inputs: `attention_mask`, `token_type_ids`, `position_ids`.
+
+        Returns:
+            `tuple`: the corrupted ids `(batch_size, sequence_length)`, and `generator_loss`, `generator_accuracy`,
+            `rtd_labels` by name.
+        """
+        masked = labels != -100
+        original_ids = labels[masked]  # (num_masked,)
+        slot_logits = self.masked_slot_logits(input_ids, masked, **encoder_inputs)  # (num_masked, vocab_size)
+        with torch.no_grad():
+            forbidden_ids = original_ids if self.config.disallow_correct else None
+            drawn = sample_replacements(slot_logits, self.config.generator_temperature, forbidden_ids)
+            corrupted_ids = input_ids.masked_scatter(masked, drawn)
+            uncorrupted_ids = torch.where(masked, labels, input_ids)
+            attention_mask = encoder_inputs.get("attention_mask")
+            padding = attention_mask if attention_mask is not None and attention_mask.dim() == 2 else None
+            rtd_labels = replaced_token_labels(corrupted_ids, uncorrupted_ids, padding)
+            correct = (slot_logits.argmax(dim=-1) == original_ids).float().sum() / max(original_ids.numel(), 1)
+        return corrupted_ids, {
+            "generator_loss": masked_lm_loss(slot_logits, original_ids),
+            "generator_accuracy": correct,
+            "rtd_labels": rtd_labels,
+        }
+
+    def masked_slot_logits(self, input_ids: Tensor, masked: Tensor, **encoder_inputs) -> Tensor:
+        r"""
+        Return the generator's scores at the masked slots only.
+
+        A full `(batch_size, sequence_length, vocab_size)` tensor is never made: the states of masked slots are gathered
+        before the generator's head, in row-major order.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Text with mask tokens.
+            masked (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): True at the slots to score.
+
+        Returns:
+            `torch.FloatTensor` of shape `(num_masked, vocab_size)`
+        """
+        generator = self.generator
+        if isinstance(generator, ElectraPlusForMaskedLM):
+            states = generator.electra(input_ids, **encoder_inputs).last_hidden_state[masked]
+            return generator.generator_lm_head(generator.generator_predictions(states))
+
+        # Any other architecture: let its own forward run, but hand its head the gathered states. Heads work on each
+        # position alone, so a row of `num_masked` positions is as good as the original rows.
+        def gather(module, arguments, outputs):
+            outputs.last_hidden_state = outputs.last_hidden_state[masked][None]
+            return outputs
+
+        known = {name: value for name, value in encoder_inputs.items() if value is not None}
+        hook = generator.base_model.register_forward_hook(gather)
+        try:
+            return generator(input_ids, return_dict=True, **known).logits[0]
+        finally:
+            hook.remove()
+
+
+def _hub_arguments(kwargs: dict) -> dict:
+    names = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
+    return {name: kwargs[name] for name in names if kwargs.get(name) is not None}
+
+
+def _generator_from_config(config) -> PreTrainedModel:
+    if isinstance(config, ElectraPlusConfig):  # works before registration too, as remote code must
+        return ElectraPlusForMaskedLM(config)
+    return AutoModelForMaskedLM.from_config(config)
+
+
+def _shared_embedding_keys(model: ElectraPlusForPreTraining) -> dict[str, str]:
+    """Return `{generator's parameter: discriminator's parameter}`; the discriminator's is what a checkpoint keeps."""
+    sharing = model.config.embedding_sharing
+    if sharing == "none":
+        return {}
+    names = {id(parameter): name for name, parameter in model.named_parameters(remove_duplicate=False)}
+    theirs_word = model.generator.get_input_embeddings().weight
+    if sharing == "word":
+        return {names[id(theirs_word)]: "electra.embeddings.word_embeddings.weight"}
+    theirs = getattr(model.generator.base_model, "embeddings", None)
+    theirs_shapes = {name: p.shape for name, p in theirs.named_parameters()} if theirs is not None else {}
+    ours_shapes = {name: p.shape for name, p in model.electra.embeddings.named_parameters()}
+    if theirs_shapes != ours_shapes:
+        raise ValueError(
+            f"`embedding_sharing='all'` needs the same embedding tables in both networks, got {_describe(ours_shapes)} in "
+            f"the discriminator and {_describe(theirs_shapes)} in the generator. Use `embedding_sharing='word'` or 'none'."
+        )
+    prefix = next(name for name, module in model.named_modules() if module is theirs)
+    return {f"{prefix}.{name}": f"electra.embeddings.{name}" for name in ours_shapes}
+
+
+def _describe(shapes: dict) -> str:
+    return ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items()) or "none by that name"
+
+
+def _as_detector(discriminator: PreTrainedModel | str) -> ElectraPlusForReplacedTokenDetection:
+    if isinstance(discriminator, str):
+        return ElectraPlusForReplacedTokenDetection.from_pretrained(discriminator)
+    if isinstance(discriminator, ElectraPlusForReplacedTokenDetection):
+        return discriminator
+    model_type = discriminator.config.model_type
+    if model_type == "electra":
+        config = ElectraPlusConfig.from_stock(discriminator.config)
+    elif isinstance(discriminator, ElectraPlusPreTrainedModel):
+        config = discriminator.config
+    else:
+        raise TypeError(
+            f"`discriminator` must be an ElectraPlus or a stock ELECTRA model, got model type {model_type!r}. "
+            "A folder of a stock BERT can be given by its path."
+        )
+    detector = ElectraPlusForReplacedTokenDetection(config)
+    detector.electra.load_state_dict(discriminator.base_model.state_dict())
+    head = getattr(discriminator, "discriminator_predictions", None)
+    if head is not None:
+        detector.discriminator_predictions.load_state_dict(head.state_dict())
+    else:
+        logger.warning(
+            "`discriminator_predictions` is newly initialised: the discriminator given is "
+            f"{type(discriminator).__name__}, which has no such head. Train it before use."
+        )
+    return detector
+
+
+def _equal_embeddings(generator: PreTrainedModel, detector: ElectraPlusForReplacedTokenDetection) -> str:
+    ours = detector.electra.embeddings.state_dict()
+    theirs_module = getattr(generator.base_model, "embeddings", None)
+    theirs = theirs_module.state_dict() if theirs_module is not None else {}
+    if ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours):
+        return "all"
+    word = generator.get_input_embeddings().weight
+    return "word" if torch.equal(word, detector.get_input_embeddings().weight) else "none"
+
+
+__all__ = ["ElectraPlusForMaskedLM", "ElectraPlusForPreTraining", "ElectraPlusForReplacedTokenDetection"]

@@ -1,0 +1,104 @@
+"""Pure tensor functions of the pretraining objectives: sampling, replaced-token labels, and the losses."""
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+
+def sample_replacements(
+    logits: Tensor, temperature: float = 1.0, forbidden_ids: Tensor | None = None, rng: Generator | None = None
+) -> Tensor:
+    r"""
+    Draw one token for every masked slot in proportion to the generator's probabilities.
+
+    The draw is made in float32 and passes no gradient back, so only the masked-LM loss trains the generator. It inverts
+    the cumulative distribution: one uniform number a slot instead of one for each entry of the vocabulary, with the same
+    distribution as the Gumbel-max draw of the released code.
+
+    Args:
+        logits (`torch.FloatTensor` of shape `(num_masked, vocab_size)`):
+            Unnormalised log-probabilities, in nats.
+        temperature (`float`, *optional*, defaults to 1.0):
+            Divisor of the logits, > 0, no unit. Towards 0 the most likely token always wins.
+        forbidden_ids (`torch.LongTensor` of shape `(num_masked,)`, *optional*):
+            A token that may not be drawn in each slot. `None` allows all, the original token included.
+        rng (`torch.Generator`, *optional*):
+            Source of randomness on the logits' device. `None` uses torch's global one.
+
+    Returns:
+        `torch.LongTensor` of shape `(num_masked,)`: token ids in `[0, vocab_size)`.
+
+    Raises:
+        ValueError: `temperature` is zero or negative.
+
+    Source: Clark et al. 2020, https://arxiv.org/abs/2003.10555, section 2.
+    """
+    if temperature <= 0:
+        raise ValueError(f"`temperature` must be > 0, got {temperature}. For greedy choice use `logits.argmax(-1)`.")
+    scores = logits.detach().float()
+    if temperature != 1.0:
+        scores = scores / temperature
+    if forbidden_ids is not None:
+        scores = scores.scatter(1, forbidden_ids[:, None], float("-inf"))
+    cumulative = scores.softmax(dim=-1).cumsum(dim=-1)  # (num_masked, vocab_size)
+    total = cumulative[:, -1:]
+    draws = torch.rand(total.shape, generator=rng, device=logits.device) * total
+    # strictly below the total, whatever the rounding: the first entry above a draw then always has a probability > 0
+    draws = torch.minimum(draws, torch.nextafter(total, torch.zeros_like(total)))
+    return torch.searchsorted(cumulative, draws, right=True).squeeze(1)
+
+
+def replaced_token_labels(input_ids: Tensor, original_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+    r"""
+    Label every token: 1 if it differs from the original, 0 if not, -100 on padding.
+
+    A slot where the generator drew the original token counts as original (ELECTRA paper, section 2).
+
+    Args:
+        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): The corrupted text.
+        original_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): The text before masking.
+        attention_mask (`torch.Tensor` of shape `(batch_size, sequence_length)`, *optional*): 1 for tokens, 0 for padding.
+
+    Returns:
+        `torch.LongTensor` of shape `(batch_size, sequence_length)`
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> replaced_token_labels(torch.tensor([[2, 7, 8, 0]]), torch.tensor([[2, 7, 9, 0]]), torch.tensor([[1, 1, 1, 0]]))
+    tensor([[   0,    0,    1, -100]])
+
+    ```
+    """
+    labels = (input_ids != original_ids).long()
+    if attention_mask is not None:
+        labels = labels.masked_fill(attention_mask == 0, -100)
+    return labels
+
+
+def masked_lm_loss(logits: Tensor, original_ids: Tensor) -> Tensor:
+    r"""
+    Return the mean cross-entropy over masked slots in nats, computed in float32; 0 when there is no slot.
+
+    Args:
+        logits (`torch.FloatTensor` of shape `(num_masked, vocab_size)`): The generator's scores.
+        original_ids (`torch.LongTensor` of shape `(num_masked,)`): The tokens that were masked.
+    """
+    return F.cross_entropy(logits.float(), original_ids, reduction="sum") / max(original_ids.numel(), 1)
+
+
+def replaced_token_detection_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    r"""
+    Return the mean binary cross-entropy over labelled tokens in nats, computed in float32; 0 when there is none.
+
+    The mean runs over all tokens that are not padding, `[CLS]` and `[SEP]` included, as in the released code.
+
+    Args:
+        logits (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): > 0 where a token looks replaced.
+        labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`): 1 replaced, 0 original, -100 ignored.
+    """
+    counted = labels != -100
+    # zero weights instead of indexing: no wait for the device, and one shape for the compiler
+    losses = F.binary_cross_entropy_with_logits(logits.float(), labels.clamp(min=0).float(), reduction="none")
+    return (losses * counted).sum() / counted.sum().clamp(min=1)
