@@ -1,30 +1,62 @@
 """
 electra_plus: pretrain, fine-tune and publish ELECTRA models inside the Hugging Face ecosystem.
 
-Importing the package registers its models with transformers' Auto classes. Training and data tools load on first use.
+Importing the package registers its models with transformers' Auto classes. Models, training and data tools load on first
+use, so the import itself stays light.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from electra_plus.models.configuration_electra_plus import ElectraPlusConfig
-from electra_plus.registration import HEADS, register
+from electra_plus.registration import HEADS, load_model_classes, register
 from electra_plus.version import __version__
 
+if TYPE_CHECKING:  # what editors and type checkers see; at run time `__getattr__` does the same
+    from electra_plus.data.masking import DataCollatorForReplacedTokenDetection
+    from electra_plus.models.modeling_electra_plus import ElectraPlusModel
+    from electra_plus.models.modeling_electra_plus_causal import ElectraPlusForCausalLM
+    from electra_plus.models.modeling_electra_plus_heads import (
+        ElectraPlusForMultipleChoice,
+        ElectraPlusForQuestionAnswering,
+        ElectraPlusForSequenceClassification,
+        ElectraPlusForTokenClassification,
+    )
+    from electra_plus.models.modeling_electra_plus_pretraining import (
+        ElectraPlusForMaskedLM,
+        ElectraPlusForPreTraining,
+        ElectraPlusForReplacedTokenDetection,
+    )
+
+__all__ = [
+    "DataCollatorForReplacedTokenDetection",
+    "ElectraPlusConfig",
+    "ElectraPlusForCausalLM",
+    "ElectraPlusForMaskedLM",
+    "ElectraPlusForMultipleChoice",
+    "ElectraPlusForPreTraining",
+    "ElectraPlusForQuestionAnswering",
+    "ElectraPlusForReplacedTokenDetection",
+    "ElectraPlusForSequenceClassification",
+    "ElectraPlusForTokenClassification",
+    "ElectraPlusModel",
+    "__version__",
+    "register",
+]
+
+_MODEL_CLASSES = {head.class_name for head in HEADS}
+_LAZY = {"DataCollatorForReplacedTokenDetection": "electra_plus.data.masking"}
+
 register()
-globals().update({head.model_class.__name__: head.model_class for head in HEADS})
-
-_LAZY = {
-    "DataCollatorForReplacedTokenDetection": "electra_plus.data.masking",
-}
-
-__all__ = ["ElectraPlusConfig", "__version__", "register", *(head.model_class.__name__ for head in HEADS), *_LAZY]
 
 
 def __getattr__(name: str):
+    if name in _MODEL_CLASSES:
+        return load_model_classes()[name]
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'electra_plus' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(_LAZY))
+    return sorted(set(globals()) | set(__all__))

@@ -1,24 +1,19 @@
-"""The one table: which class serves which Auto class. A new head is one row here."""
+"""
+The one table: which class serves which Auto class and which pipelines. A new head is one row here.
+
+Importing transformers' model base class takes longer than importing `transformers.AutoModel` itself, so the Auto classes
+first get stand-ins. The first use of any of them, or of a model class as `electra_plus.<name>`, loads the modelling files
+and puts the real classes in their place.
+"""
 
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 
 import transformers
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoTokenizer
 
 from electra_plus.models.configuration_electra_plus import ElectraPlusConfig
-from electra_plus.models.modeling_electra_plus import ElectraPlusModel
-from electra_plus.models.modeling_electra_plus_causal import ElectraPlusForCausalLM
-from electra_plus.models.modeling_electra_plus_heads import (
-    ElectraPlusForMultipleChoice,
-    ElectraPlusForQuestionAnswering,
-    ElectraPlusForSequenceClassification,
-    ElectraPlusForTokenClassification,
-)
-from electra_plus.models.modeling_electra_plus_pretraining import (
-    ElectraPlusForMaskedLM,
-    ElectraPlusForPreTraining,
-    ElectraPlusForReplacedTokenDetection,
-)
 
 
 @dataclass(frozen=True)
@@ -27,31 +22,73 @@ class Head:
     One row of the table.
 
     Args:
-        model_class: The model.
+        class_name (`str`): The model class.
+        module (`str`): The file in `electra_plus.models` that defines it.
         auto_class (`str` or `None`): Name of the class in `transformers` that loads it; `None` if none means this task.
         pipelines (`tuple[str, ...]`): Stock pipelines it serves.
     """
 
-    model_class: type[PreTrainedModel]
+    class_name: str
+    module: str
     auto_class: str | None
     pipelines: tuple[str, ...] = ()
 
+    @property
+    def model_class(self) -> type:
+        """The class itself; importing it takes about a second the first time."""
+        return load_model_classes()[self.class_name]
+
 
 HEADS = (
-    Head(ElectraPlusModel, "AutoModel", ("feature-extraction",)),
-    Head(ElectraPlusForPreTraining, "AutoModelForPreTraining"),
-    Head(ElectraPlusForReplacedTokenDetection, None),
-    Head(ElectraPlusForMaskedLM, "AutoModelForMaskedLM", ("fill-mask",)),
-    Head(ElectraPlusForCausalLM, "AutoModelForCausalLM", ("text-generation",)),
+    Head("ElectraPlusModel", "modeling_electra_plus", "AutoModel", ("feature-extraction",)),
+    Head("ElectraPlusForPreTraining", "modeling_electra_plus_pretraining", "AutoModelForPreTraining"),
+    Head("ElectraPlusForReplacedTokenDetection", "modeling_electra_plus_pretraining", None),
+    Head("ElectraPlusForMaskedLM", "modeling_electra_plus_pretraining", "AutoModelForMaskedLM", ("fill-mask",)),
+    Head("ElectraPlusForCausalLM", "modeling_electra_plus_causal", "AutoModelForCausalLM", ("text-generation",)),
     Head(
-        ElectraPlusForSequenceClassification,
+        "ElectraPlusForSequenceClassification",
+        "modeling_electra_plus_heads",
         "AutoModelForSequenceClassification",
         ("text-classification", "zero-shot-classification"),
     ),
-    Head(ElectraPlusForTokenClassification, "AutoModelForTokenClassification", ("token-classification",)),
-    Head(ElectraPlusForQuestionAnswering, "AutoModelForQuestionAnswering"),
-    Head(ElectraPlusForMultipleChoice, "AutoModelForMultipleChoice"),
+    Head(
+        "ElectraPlusForTokenClassification",
+        "modeling_electra_plus_heads",
+        "AutoModelForTokenClassification",
+        ("token-classification",),
+    ),
+    Head("ElectraPlusForQuestionAnswering", "modeling_electra_plus_heads", "AutoModelForQuestionAnswering"),
+    Head("ElectraPlusForMultipleChoice", "modeling_electra_plus_heads", "AutoModelForMultipleChoice"),
 )
+
+
+class _StandIn(type):
+    """Metaclass of a class that becomes the model class of its name on first use."""
+
+    def __getattr__(cls, name: str):
+        if name.startswith("__"):  # inspection must not load anything
+            raise AttributeError(name)
+        return getattr(load_model_classes()[cls.__name__], name)
+
+    def __call__(cls, *args, **kwargs):
+        return load_model_classes()[cls.__name__](*args, **kwargs)
+
+
+def _register_with_auto_classes(model_classes: dict[str, type]) -> None:
+    for head in HEADS:
+        if head.auto_class is not None:
+            auto_class = getattr(transformers, head.auto_class)
+            auto_class.register(ElectraPlusConfig, model_classes[head.class_name], exist_ok=True)
+
+
+@cache
+def load_model_classes() -> dict[str, type]:
+    """Import the modelling files and return `{class name: class}`, the Auto classes now holding the real ones."""
+    model_classes = {
+        head.class_name: getattr(import_module(f"electra_plus.models.{head.module}"), head.class_name) for head in HEADS
+    }
+    _register_with_auto_classes(model_classes)
+    return model_classes
 
 
 def register() -> None:
@@ -59,6 +96,6 @@ def register() -> None:
     AutoConfig.register(ElectraPlusConfig.model_type, ElectraPlusConfig, exist_ok=True)
     # a folder with only a BERT vocab.txt names no tokenizer class; released ELECTRA uses BERT's
     AutoTokenizer.register(ElectraPlusConfig, tokenizer_class=transformers.BertTokenizer, exist_ok=True)
-    for head in HEADS:
-        if head.auto_class is not None:
-            getattr(transformers, head.auto_class).register(ElectraPlusConfig, head.model_class, exist_ok=True)
+    stand_ins = {head.class_name: _StandIn(head.class_name, (), {"config_class": ElectraPlusConfig}) for head in HEADS}
+    loaded = load_model_classes.cache_info().currsize > 0
+    _register_with_auto_classes(load_model_classes() if loaded else stand_ins)

@@ -1,0 +1,257 @@
+"""Masking for replaced token detection: which slots the generator must fill, and what it sees there."""
+
+import hashlib
+import importlib.util
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import torch
+from torch import Generator, Tensor
+from torch.utils.data import get_worker_info
+from transformers import PreTrainedTokenizerBase
+
+
+def num_slots_to_mask(num_tokens: Tensor, num_candidates: Tensor, mask_rate: float) -> Tensor:
+    r"""
+    Return how many slots to mask in each row: `mask_rate` of all its tokens, at least 1, at most the candidates.
+
+    Args:
+        num_tokens (`torch.LongTensor` of shape `(batch_size,)`): Tokens that are not padding, special ones included.
+        num_candidates (`torch.LongTensor` of shape `(batch_size,)`): Tokens that may be masked.
+        mask_rate (`float`): Fraction of tokens in (0, 1).
+
+    Source: google-research/electra, `pretrain/pretrain_helpers.py`, function `mask`. It draws with replacement, so that
+    some slots come twice and are masked once; here the slots are distinct.
+    """
+    wanted = (num_tokens * mask_rate).round().long().clamp(min=1)
+    return torch.minimum(wanted, num_candidates)
+
+
+def choose_slots(candidates: Tensor, num_masked: Tensor, rng: Generator) -> Tensor:
+    r"""
+    Choose distinct slots at random, the same number of them for every draw.
+
+    Args:
+        candidates (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): True where a token may be masked.
+        num_masked (`torch.LongTensor` of shape `(batch_size,)`): Slots to choose, at most the row's candidates.
+        rng (`torch.Generator`): Source of randomness.
+
+    Returns:
+        `torch.BoolTensor` of shape `(batch_size, sequence_length)`
+    """
+    scores = torch.rand(candidates.shape, generator=rng).masked_fill(~candidates, -1.0)
+    ranks = scores.argsort(dim=-1, descending=True).argsort(dim=-1)
+    return ranks < num_masked[:, None]
+
+
+def choose_whole_words(candidates: Tensor, continues: Tensor, num_masked: Tensor, rng: Generator) -> Tensor:
+    r"""
+    Choose slots word by word: all tokens of a word or none.
+
+    Words come in random order; one that would exceed the row's budget is passed over, but a row gets at least one word.
+
+    Args:
+        candidates (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): True where a token may be masked.
+        continues (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): True where a token continues a word.
+        num_masked (`torch.LongTensor` of shape `(batch_size,)`): Budget of each row, in tokens.
+        rng (`torch.Generator`): Source of randomness.
+
+    Returns:
+        `torch.BoolTensor` of shape `(batch_size, sequence_length)`
+    """
+    chosen = torch.zeros_like(candidates)
+    for row in range(len(candidates)):
+        words: list[list[int]] = []
+        for slot in candidates[row].nonzero().flatten().tolist():
+            # a word goes on only from the slot just before
+            if continues[row, slot] and words and words[-1][-1] == slot - 1:
+                words[-1].append(slot)
+            else:
+                words.append([slot])
+        budget = int(num_masked[row])
+        picked: list[int] = []
+        for index in torch.randperm(len(words), generator=rng).tolist():
+            if len(picked) + len(words[index]) <= budget or not picked:
+                picked.extend(words[index])
+            if len(picked) >= budget:
+                break
+        chosen[row, picked] = True
+    return chosen
+
+
+def is_cjk(character: str) -> bool:
+    """True for a Chinese character (CJK unified ideographs and extension A), which BERT tokenizers split off alone."""
+    return len(character) == 1 and ("\u4e00" <= character <= "\u9fff" or "\u3400" <= character <= "\u4dbf")
+
+
+class DataCollatorForReplacedTokenDetection:
+    r"""
+    Pads rows and masks them as ELECTRA does: 15 % of the tokens, of these 85 % as `[MASK]` and 15 % unchanged.
+
+    There are no random tokens (unlike BERT), and special tokens are never masked. The batch holds `input_ids`,
+    `attention_mask` and `labels` (the original ids at chosen slots, -100 elsewhere), for [`ElectraPlusForPreTraining`] or any
+    masked LM. The masks depend on `seed`, the rank of the process and the number of the batch, never on torch's global
+    random state: evaluation cannot disturb training, and each process of a distributed run draws its own.
+
+    Args:
+        tokenizer ([`PreTrainedTokenizerBase`]): With a mask token.
+        mask_rate (`float`, *optional*, defaults to 0.15): Fraction of each row's tokens to choose, in (0, 1).
+        keep_rate (`float`, *optional*, defaults to 0.15): Fraction of the chosen tokens left as they are, in [0, 1].
+        whole_word (`bool`, *optional*, defaults to `False`):
+            Choose whole words. Needs a WordPiece tokenizer; Chinese words are found by jieba where it is installed, else
+            each character is a word.
+        pad_to_multiple_of (`int`, *optional*): Round the length of the batch up, in tokens.
+        seed (`int`, *optional*, defaults to 0): Start of the random sequence.
+        rank (`int`, *optional*): Number of the process. `None` asks the launcher's `RANK` variable, else 0.
+
+    Raises:
+        ValueError: A rate outside its range, or a tokenizer without mask token or, for `whole_word`, without `##` tokens.
+
+    Example:
+
+    ```python
+    >>> from electra_plus import DataCollatorForReplacedTokenDetection
+    >>> from electra_plus.data.tokenization import train_wordpiece_tokenizer
+    >>> tokenizer = train_wordpiece_tokenizer(["a cat sat on a mat"] * 9, vocab_size=60)
+    >>> collator = DataCollatorForReplacedTokenDetection(tokenizer, seed=1)
+    >>> batch = collator([tokenizer("a cat sat"), tokenizer("a mat")])
+    >>> batch["labels"].shape, (batch["labels"] != -100).sum(dim=1).tolist()
+    (torch.Size([2, 5]), [1, 1])
+
+    ```
+
+    Source: Clark et al. 2020, https://arxiv.org/abs/2003.10555, section 3.1 and appendix A.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        mask_rate: float = 0.15,
+        keep_rate: float = 0.15,
+        whole_word: bool = False,
+        pad_to_multiple_of: int | None = None,
+        seed: int = 0,
+        rank: int | None = None,
+    ):
+        if tokenizer.mask_token_id is None:
+            raise ValueError(
+                "`tokenizer` has no mask token. Add one: `tokenizer.add_special_tokens({'mask_token': '[MASK]'})`."
+            )
+        if not 0 < mask_rate < 1:
+            raise ValueError(
+                f"`mask_rate` must be in (0, 1), got {mask_rate}. ELECTRA uses 0.15, and 0.25 for large models."
+            )
+        if not 0 <= keep_rate <= 1:
+            raise ValueError(f"`keep_rate` must be in [0, 1], got {keep_rate}.")
+        self.tokenizer = tokenizer
+        self.mask_rate = mask_rate
+        self.keep_rate = keep_rate
+        self.whole_word = whole_word
+        self.pad_to_multiple_of = pad_to_multiple_of
+        self.seed = seed
+        self.rank = rank
+        self.step = 0
+        if whole_word and not any(self._continues_word.tolist()):
+            raise ValueError(
+                "`whole_word=True` needs a WordPiece tokenizer, whose tokens inside words start with '##'."
+            )
+
+    @cached_property
+    def _special_ids(self) -> Tensor:
+        return torch.tensor(sorted(set(self.tokenizer.all_special_ids)))
+
+    @cached_property
+    def _continues_word(self) -> Tensor:
+        """For every token of the vocabulary, whether it starts with `##`."""
+        tokens = self.tokenizer.convert_ids_to_tokens(list(range(len(self.tokenizer))))
+        return torch.tensor([token is not None and token.startswith("##") for token in tokens])
+
+    def _next_rng(self, step: int | None) -> Generator:
+        if step is None:
+            # Workers take turns: batch k comes from worker k % num_workers. Counting like this gives batch k the same
+            # masks whatever the number of workers.
+            worker = get_worker_info()
+            step = self.step if worker is None else self.step * worker.num_workers + worker.id
+            self.step += 1
+        rank = int(os.environ.get("RANK", 0)) if self.rank is None else self.rank
+        digest = hashlib.blake2b(f"{self.seed},{rank},{step}".encode(), digest_size=8).digest()
+        return Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+
+    def __call__(
+        self, features: Sequence[Mapping[str, object] | Sequence[int]], step: int | None = None
+    ) -> dict[str, Tensor]:
+        r"""
+        Make a batch.
+
+        Args:
+            features: Rows as a tokenizer returns them (`input_ids` and, if given, `token_type_ids`, `special_tokens_mask`
+                and so on) or plain lists of ids.
+            step (`int`, *optional*): Number of the batch, which determines the masks. `None` counts the calls.
+
+        Returns:
+            `dict`: `input_ids`, `attention_mask`, `labels`, and `token_type_ids` if the rows have them, each a
+            `torch.LongTensor` of shape `(batch_size, sequence_length)`.
+        """
+        rows = [dict(row) if isinstance(row, Mapping) else {"input_ids": list(row)} for row in features]
+        special_masks = [row.pop("special_tokens_mask", None) for row in rows]
+        batch = self.tokenizer.pad(rows, return_tensors="pt", pad_to_multiple_of=self.pad_to_multiple_of)
+        input_ids, attention_mask = batch["input_ids"], batch["attention_mask"]
+        candidates = (attention_mask == 1) & ~torch.isin(input_ids, self._special_ids)
+        for row, special in enumerate(special_masks):
+            if special is not None:
+                start = input_ids.shape[1] - len(special) if self.tokenizer.padding_side == "left" else 0
+                candidates[row, start : start + len(special)] &= ~torch.as_tensor(special).bool()
+        batch["input_ids"], batch["labels"] = self.mask(input_ids, candidates, attention_mask.sum(dim=1), step)
+        return dict(batch)
+
+    def mask(
+        self, input_ids: Tensor, candidates: Tensor, num_tokens: Tensor, step: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        r"""
+        Mask a padded batch.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): The text.
+            candidates (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): True where a token may be masked.
+            num_tokens (`torch.LongTensor` of shape `(batch_size,)`): Tokens of each row that are not padding.
+            step (`int`, *optional*): As in `__call__`.
+
+        Returns:
+            `tuple`: masked ids and labels, both of shape `(batch_size, sequence_length)`.
+        """
+        rng = self._next_rng(step)
+        num_masked = num_slots_to_mask(num_tokens, candidates.sum(dim=1), self.mask_rate)
+        if self.whole_word:
+            chosen = choose_whole_words(candidates, self._word_continuations(input_ids), num_masked, rng)
+        else:
+            chosen = choose_slots(candidates, num_masked, rng)
+        kept = torch.rand(input_ids.shape, generator=rng) < self.keep_rate
+        masked_ids = input_ids.masked_fill(chosen & ~kept, self.tokenizer.mask_token_id)
+        return masked_ids, input_ids.masked_fill(~chosen, -100)
+
+    def _word_continuations(self, input_ids: Tensor) -> Tensor:
+        continues = self._continues_word[input_ids]
+        if importlib.util.find_spec("jieba") is not None:
+            for row, ids in enumerate(input_ids.tolist()):
+                continues[row] |= _chinese_continuations(self.tokenizer.convert_ids_to_tokens(ids))
+        return continues
+
+
+def _chinese_continuations(tokens: list[str]) -> Tensor:
+    """Mark the characters that jieba puts inside a word, in runs of tokens that are single Chinese characters."""
+    continues = torch.zeros(len(tokens), dtype=torch.bool)
+    if not any(is_cjk(token) for token in tokens):
+        return continues
+    import jieba
+
+    jieba.setLogLevel("WARNING")  # it would report the loading of its dictionary
+    slot = 0
+    for chinese, run in itertools.groupby(tokens, key=is_cjk):
+        run = list(run)
+        # the first character of a word stays unmarked, and so does every other token
+        for word in jieba.cut("".join(run)) if chinese else [[token] for token in run]:
+            continues[slot + 1 : slot + len(word)] = True
+            slot += len(word)
+    return continues

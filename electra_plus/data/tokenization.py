@@ -1,0 +1,82 @@
+"""Tokenizers: train a WordPiece one on a corpus, or take one that exists."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerBase
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def train_wordpiece_tokenizer(
+    texts: Iterable[str],
+    vocab_size: int = 30522,
+    lowercase: bool = True,
+    min_frequency: int = 2,
+    model_max_length: int = 512,
+    show_progress: bool = False,
+) -> BertTokenizer:
+    r"""
+    Train a WordPiece tokenizer with BERT's text rules; Chinese characters stand alone, so both languages work.
+
+    The special tokens get the ids 0 to 4: `[PAD]`, `[UNK]`, `[CLS]`, `[SEP]`, `[MASK]`.
+
+    Args:
+        texts (`Iterable[str]`): The corpus, in pieces of any length.
+        vocab_size (`int`, *optional*, defaults to 30522): Tokens at most, special ones included; a small corpus gives fewer.
+        lowercase (`bool`, *optional*, defaults to `True`): Lower-case and strip accents.
+        min_frequency (`int`, *optional*, defaults to 2): How often a pair must occur to be merged.
+        model_max_length (`int`, *optional*, defaults to 512): What `truncation=True` cuts to, in tokens.
+        show_progress (`bool`, *optional*, defaults to `False`): Show the trainer's progress bar.
+
+    Returns:
+        [`~transformers.BertTokenizer`]: saved by `save_pretrained`, opened by `AutoTokenizer`.
+
+    Raises:
+        ValueError: `vocab_size` leaves no room for a single letter, or the corpus is empty.
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+    if vocab_size <= len(SPECIAL_TOKENS):
+        raise ValueError(f"`vocab_size` must exceed the {len(SPECIAL_TOKENS)} special tokens, got {vocab_size}.")
+    backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size,
+        min_frequency=min_frequency,
+        special_tokens=list(SPECIAL_TOKENS),
+        # a corpus with more characters than this (Chinese) keeps its most frequent ones
+        limit_alphabet=max(1, int(0.9 * (vocab_size - len(SPECIAL_TOKENS)))),
+        show_progress=show_progress,
+    )
+    backend.train_from_iterator(texts, trainer)
+    vocabulary = backend.get_vocab()
+    if len(vocabulary) <= len(SPECIAL_TOKENS):
+        raise ValueError("`texts` holds no words. Check that the corpus is not empty.")
+    ordered = dict(sorted(vocabulary.items(), key=lambda item: item[1]))
+    return BertTokenizer(vocab=ordered, do_lower_case=lowercase, model_max_length=model_max_length)
+
+
+def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
+    """
+    Open a tokenizer: a folder or Hub name for `AutoTokenizer`, or a plain BERT `vocab.txt`.
+
+    A `vocab.txt` is taken as lower-casing if it has no capital letter.
+
+    Raises:
+        ValueError: A file that is no BERT vocabulary.
+    """
+    file = Path(path)
+    if not file.is_file():
+        return AutoTokenizer.from_pretrained(str(path))
+    tokens = file.read_text(encoding="utf-8").split("\n")
+    tokens = [token.rstrip("\r") for token in (tokens[:-1] if tokens[-1] == "" else tokens)]
+    missing = [token for token in SPECIAL_TOKENS if token not in tokens]
+    if missing:
+        raise ValueError(
+            f"`{file}` is no BERT vocabulary: it has no {missing}. Give one token a line, or a tokenizer folder."
+        )
+    cased = any(character.isupper() for token in tokens if token not in SPECIAL_TOKENS for character in token)
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    return BertTokenizer(vocab=vocabulary, do_lower_case=not cased, model_max_length=512)

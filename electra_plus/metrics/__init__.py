@@ -1,0 +1,1 @@
+"""Scores. They read numbers and know nothing of models."""
