@@ -37,7 +37,7 @@ def text_batch(batch_size: int = 3, length: int = 17, padded: bool = True) -> di
     attention_mask = torch.ones_like(input_ids)
     if padded:
         for row in range(1, batch_size):
-            attention_mask[row, max(1, length - 4 * row) :] = 0
+            attention_mask[row, max(5, length - 4 * row) :] = 0
     token_type_ids = torch.randint(0, 2, input_ids.shape, generator=rng)
     return {
         "input_ids": input_ids.masked_fill(attention_mask == 0, 0),

@@ -152,7 +152,7 @@ class DataCollatorForReplacedTokenDetection:
         self.pad_to_multiple_of = pad_to_multiple_of
         self.seed = seed
         self.rank = rank
-        self.step = 0
+        self.start_at(0)
         if whole_word and not any(self._continues_word.tolist()):
             raise ValueError(
                 "`whole_word=True` needs a WordPiece tokenizer, whose tokens inside words start with '##'."
@@ -168,13 +168,19 @@ class DataCollatorForReplacedTokenDetection:
         tokens = self.tokenizer.convert_ids_to_tokens(list(range(len(self.tokenizer))))
         return torch.tensor([token is not None and token.startswith("##") for token in tokens])
 
+    def start_at(self, step: int) -> None:
+        """Give the next batch made the number `step`, for instance after a resume or before workers start anew."""
+        self._first_step = step
+        self._num_calls = 0
+
     def _next_rng(self, step: int | None) -> Generator:
         if step is None:
             # Workers take turns: batch k comes from worker k % num_workers. Counting like this gives batch k the same
             # masks whatever the number of workers.
             worker = get_worker_info()
-            step = self.step if worker is None else self.step * worker.num_workers + worker.id
-            self.step += 1
+            call = self._num_calls if worker is None else self._num_calls * worker.num_workers + worker.id
+            step = self._first_step + call
+            self._num_calls += 1
         rank = int(os.environ.get("RANK", 0)) if self.rank is None else self.rank
         digest = hashlib.blake2b(f"{self.seed},{rank},{step}".encode(), digest_size=8).digest()
         return Generator().manual_seed(int.from_bytes(digest, "big") >> 1)

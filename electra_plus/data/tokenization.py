@@ -62,7 +62,7 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
     """
     Open a tokenizer: a folder or Hub name for `AutoTokenizer`, or a plain BERT `vocab.txt`.
 
-    A `vocab.txt` is taken as lower-casing if it has no capital letter.
+    A `vocab.txt` is taken as lower-casing if no word in it has a capital letter.
 
     Raises:
         ValueError: A file that is no BERT vocabulary.
@@ -77,6 +77,7 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
         raise ValueError(
             f"`{file}` is no BERT vocabulary: it has no {missing}. Give one token a line, or a tokenizer folder."
         )
-    cased = any(character.isupper() for token in tokens if token not in SPECIAL_TOKENS for character in token)
+    words = (token.removeprefix("##") for token in tokens)
+    cased = any(word.isalpha() and word != word.lower() for word in words)
     vocabulary = {token: index for index, token in enumerate(tokens)}
     return BertTokenizer(vocab=vocabulary, do_lower_case=not cased, model_max_length=512)

@@ -441,10 +441,10 @@ def _shared_embedding_keys(model: ElectraPlusForPreTraining) -> dict[str, str]:
     sharing = model.config.embedding_sharing
     if sharing == "none":
         return {}
-    names = {id(parameter): name for name, parameter in model.named_parameters(remove_duplicate=False)}
-    theirs_word = model.generator.get_input_embeddings().weight
     if sharing == "word":
-        return {names[id(theirs_word)]: "electra.embeddings.word_embeddings.weight"}
+        return {
+            f"{_name_of(model, model.generator.get_input_embeddings())}.weight": "electra.embeddings.word_embeddings.weight"
+        }
     theirs = getattr(model.generator.base_model, "embeddings", None)
     theirs_shapes = {name: p.shape for name, p in theirs.named_parameters()} if theirs is not None else {}
     ours_shapes = {name: p.shape for name, p in model.electra.embeddings.named_parameters()}
@@ -453,8 +453,12 @@ def _shared_embedding_keys(model: ElectraPlusForPreTraining) -> dict[str, str]:
             f"`embedding_sharing='all'` needs the same embedding tables in both networks, got {_describe(ours_shapes)} in "
             f"the discriminator and {_describe(theirs_shapes)} in the generator. Use `embedding_sharing='word'` or 'none'."
         )
-    prefix = next(name for name, module in model.named_modules() if module is theirs)
+    prefix = _name_of(model, theirs)
     return {f"{prefix}.{name}": f"electra.embeddings.{name}" for name in ours_shapes}
+
+
+def _name_of(model: nn.Module, wanted: nn.Module) -> str:
+    return next(name for name, module in model.named_modules() if module is wanted)
 
 
 def _describe(shapes: dict) -> str:

@@ -1,0 +1,1 @@
+"""The `electra-plus` command."""

@@ -1,0 +1,173 @@
+"""Entry point of `electra-plus`: parses arguments, runs a recipe, turns errors into one line."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from electra_plus.version import __version__
+
+EXAMPLES = """examples:
+  electra-plus quickstart
+  electra-plus prepare --input books/ --output tokenizer --vocab-size 8192
+  electra-plus pretrain --config pretrain.yaml
+  electra-plus finetune --model quickstart/pretrained --train-file train.jsonl --output sentiment
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="electra-plus",
+        description="Pretrain, fine-tune and publish ELECTRA models.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for add in (_add_quickstart, _add_prepare, _add_pretrain, _add_finetune):
+        add(commands)
+    return parser
+
+
+def _add_quickstart(commands) -> None:
+    command = commands.add_parser(
+        "quickstart",
+        help="tokenizer, pretraining, fine-tuning and predictions on data that ships, in under four minutes",
+        description="Train a tokenizer, pretrain a tiny model on ten books by replaced token detection, draw the detector's "
+        "curve, fine-tune sentiment with and without that pretraining, and show how pipelines open the result. "
+        "Needs two cores, no network.",
+    )
+    command.add_argument("--output", default="quickstart", help="folder for models and curve (default: %(default)s)")
+    command.add_argument("--seconds", type=float, default=150, help="wall time of pretraining (default: %(default)s)")
+    command.add_argument("--seed", type=int, default=0, help="of weights, order and masks (default: %(default)s)")
+    command.set_defaults(run=_quickstart)
+
+
+def _add_prepare(commands) -> None:
+    command = commands.add_parser(
+        "prepare",
+        help="train a WordPiece tokenizer on text files",
+        description="Train a WordPiece tokenizer on text files (English, Chinese, …) and save it as a folder that "
+        "AutoTokenizer opens.",
+    )
+    command.add_argument("--input", nargs="+", required=True, help="text files (.txt, .txt.gz) or folders of them")
+    command.add_argument("--output", required=True, help="folder to write")
+    command.add_argument("--vocab-size", type=int, default=8192, help="tokens at most (default: %(default)s)")
+    command.add_argument("--cased", action="store_true", help="keep capitals and accents")
+    command.add_argument(
+        "--max-length", type=int, default=512, help="what truncation cuts to, in tokens (default: %(default)s)"
+    )
+    command.set_defaults(run=_prepare)
+
+
+def _add_pretrain(commands) -> None:
+    command = commands.add_parser(
+        "pretrain",
+        help="pretrain generator and discriminator jointly on text files",
+        description="Pretrain generator and discriminator jointly on text files. A YAML file holds the settings: "
+        "train_files, output_dir, tokenizer, preset, model, row_length, mask_rate, whole_word, validation_files, seed, and "
+        "training (arguments of transformers.TrainingArguments). Flags replace what the file says.",
+    )
+    command.add_argument("--config", help="YAML file")
+    command.add_argument("--train-files", nargs="+", help="text files or folders of them")
+    command.add_argument("--output", dest="output_dir", help="folder for checkpoints and the model")
+    command.add_argument("--tokenizer", help="folder, Hub name or BERT vocab.txt (default: train one)")
+    command.add_argument("--preset", help="tiny, small, base, large, modern-tiny, modern-small or modern-base")
+    command.add_argument("--row-length", type=int, help="tokens in a row")
+    command.add_argument("--seed", type=int, help="of weights, order and masks")
+    command.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the output folder")
+    command.set_defaults(run=_pretrain)
+
+
+def _add_finetune(commands) -> None:
+    command = commands.add_parser(
+        "finetune",
+        help="fine-tune a text classifier",
+        description="Fine-tune a text classifier on a .jsonl or .csv file. Settings come from flags or a YAML file: model, "
+        "train_file, validation_file, output_dir, text_column, pair_column, label_column, max_length, model_fields, seed, "
+        "and training (arguments of transformers.TrainingArguments).",
+    )
+    command.add_argument("--config", help="YAML file")
+    command.add_argument("--model", help="folder or Hub name: ElectraPlus, stock ELECTRA or stock BERT")
+    command.add_argument("--train-file", help=".jsonl or .csv, one example a row")
+    command.add_argument("--validation-file", help="the same (default: every tenth training row)")
+    command.add_argument("--output", dest="output_dir", help="folder for the model")
+    command.add_argument("--text-column", help="name of the text (default: guessed)")
+    command.add_argument("--pair-column", help="name of the second text (default: guessed)")
+    command.add_argument("--label-column", help="name of the label (default: guessed)")
+    command.add_argument("--max-length", type=int, help="longer texts are cut, in tokens")
+    command.add_argument("--seed", type=int, help="of the head, the order and dropout")
+    command.set_defaults(run=_finetune)
+
+
+def _quickstart(arguments: argparse.Namespace) -> None:
+    from electra_plus.recipes.quickstart import quickstart
+
+    quickstart(arguments.output, seconds=arguments.seconds, seed=arguments.seed)
+
+
+def _prepare(arguments: argparse.Namespace) -> None:
+    from electra_plus.data.corpus import read_documents
+    from electra_plus.data.tokenization import train_wordpiece_tokenizer
+
+    texts = (paragraph for document in read_documents(arguments.input) for paragraph in document)
+    tokenizer = train_wordpiece_tokenizer(
+        texts,
+        arguments.vocab_size,
+        lowercase=not arguments.cased,
+        model_max_length=arguments.max_length,
+        show_progress=True,
+    )
+    tokenizer.save_pretrained(arguments.output)
+    print(f"{len(tokenizer)} tokens, saved in {arguments.output}")
+
+
+def _pretrain(arguments: argparse.Namespace) -> None:
+    from electra_plus.recipes.pretraining import PretrainingSettings, pretrain
+    from electra_plus.recipes.settings import load_settings
+
+    settings = load_settings(PretrainingSettings, arguments.config, _given(arguments, "resume"))
+    print_figures(pretrain(settings, resume=arguments.resume))
+
+
+def _finetune(arguments: argparse.Namespace) -> None:
+    from electra_plus.recipes.finetuning import FineTuningSettings, finetune
+    from electra_plus.recipes.settings import load_settings
+
+    print_figures(finetune(load_settings(FineTuningSettings, arguments.config, _given(arguments))))
+
+
+def _given(arguments: argparse.Namespace, *leave_out: str) -> dict:
+    own = {"command", "run", "config", *leave_out}
+    return {name: value for name, value in vars(arguments).items() if name not in own}
+
+
+def print_figures(figures: dict[str, float]) -> None:
+    """Print one figure a line."""
+    for name, value in figures.items():
+        print(f"{name:<28} {value:.4f}" if isinstance(value, float) else f"{name:<28} {value}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """
+    Run a command.
+
+    Returns:
+        `int`: exit status, 0 for success, 1 when stopped by the user, 2 for an error in what the user gave.
+    """
+    arguments = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        arguments.run(arguments)
+    except (ValueError, TypeError, OSError) as error:
+        print(f"electra-plus {arguments.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"electra-plus {arguments.command}: stopped", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Complete runs as Python functions; the commands of `electra-plus` call them."""

@@ -1,0 +1,101 @@
+"""Settings of a recipe: a dataclass filled from a YAML file and from the command line, with errors that name the key."""
+
+import dataclasses
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+Settings = TypeVar("Settings")
+
+
+def load_settings(settings_class: type[Settings], path: str | Path | None, overrides: dict[str, Any]) -> Settings:
+    """
+    Read a YAML file into a settings dataclass.
+
+    Args:
+        settings_class: A dataclass.
+        path: The file, or `None` to use only `overrides`.
+        overrides: Values that replace the file's; those that are `None` are left out.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is no mapping, a key is unknown or missing, or a value has the wrong type.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        file = Path(path)
+        if not file.is_file():
+            raise FileNotFoundError(f"`--config {file}` does not exist.")
+        try:
+            values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        except yaml.YAMLError as error:
+            raise ValueError(f"`{file}` is no YAML: {' '.join(str(error).split())}") from error
+        if not isinstance(values, dict):
+            raise ValueError(f"`{file}` must hold `key: value` lines, got {type(values).__name__}.")
+    values.update({key: value for key, value in overrides.items() if value is not None})
+    fields = {field.name: field for field in dataclasses.fields(settings_class)}
+    unknown = sorted(set(values) - set(fields))
+    if unknown:
+        raise ValueError(f"Unknown setting {unknown}. Known: {sorted(fields)}.")
+    required = [
+        name
+        for name, field in fields.items()
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    missing = [name for name in required if name not in values]
+    if missing:
+        raise ValueError(f"Missing setting {missing}. Put it into the file or give it on the command line.")
+    hints = typing.get_type_hints(settings_class)
+    for name, value in values.items():
+        values[name] = _checked(name, value, hints[name])
+    return settings_class(**values)
+
+
+def _checked(name: str, value: Any, hint: Any) -> Any:
+    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    plain = tuple(typing.get_origin(kind) or kind for kind in allowed)
+    if list in plain and isinstance(value, str):  # one file is a list of one
+        return [value]
+    if float in plain and isinstance(value, str):  # YAML reads 5e-4 as a string
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if isinstance(value, bool) and bool not in plain:
+        pass
+    elif isinstance(value, plain) or (float in plain and isinstance(value, int)):
+        return value
+    wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in plain)
+    raise ValueError(f"`{name}` must be {wanted}, got {value!r}.")
+
+
+def training_arguments(output_dir: str, defaults: dict[str, Any], given: dict[str, Any]):
+    """
+    Return [`~transformers.TrainingArguments`] from a recipe's defaults and what the user gave under HF's own names.
+
+    Raises:
+        ValueError: A name that `TrainingArguments` does not have.
+    """
+    import torch
+    from transformers import TrainingArguments
+
+    known = {field.name for field in dataclasses.fields(TrainingArguments)}
+    unknown = sorted(set(given) - known)
+    if unknown:
+        raise ValueError(f"`training` has {unknown}, which transformers.TrainingArguments does not know.")
+    numbers = {name: _number(value) for name, value in given.items()}
+    own = {"output_dir": output_dir, "dataloader_pin_memory": torch.accelerator.is_available()}
+    return TrainingArguments(**{**own, **defaults, **numbers})
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 takes `5e-4` for a string; a training argument never is a string that reads as a number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value

@@ -1,0 +1,185 @@
+import importlib.util
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from electra_plus.data.masking import (
+    DataCollatorForReplacedTokenDetection,
+    choose_slots,
+    choose_whole_words,
+    num_slots_to_mask,
+)
+from electra_plus.data.tokenization import SPECIAL_TOKENS, train_wordpiece_tokenizer
+
+CLS, SEP, MASK = 2, 3, 4
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    corpus = ["the cat sat on the mat while the dog was sleeping under the table"] * 20
+    return train_wordpiece_tokenizer(corpus, vocab_size=60)
+
+
+def make_rows(num_rows: int, length: int) -> list[list[int]]:
+    rng = torch.Generator().manual_seed(0)
+    return [[CLS, *torch.randint(5, 40, (length - 2,), generator=rng).tolist(), SEP] for _ in range(num_rows)]
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_number_of_slots_counts_special_tokens_and_is_at_least_one():
+    num_tokens, num_candidates = torch.tensor([100, 20, 3, 2]), torch.tensor([98, 18, 1, 0])
+    assert num_slots_to_mask(num_tokens, num_candidates, 0.15).tolist() == [15, 3, 1, 0]
+
+
+def test_slots_are_distinct_candidates_and_as_many_as_asked():
+    candidates = torch.tensor([[False, True, True, True, False], [False, True, False, False, False]])
+    chosen = choose_slots(candidates, torch.tensor([2, 1]), rng())
+    assert chosen.sum(dim=1).tolist() == [2, 1]
+    assert not (chosen & ~candidates).any()
+
+
+def test_every_candidate_is_chosen_equally_often():
+    candidates = torch.tensor([[False, True, True, True, True, False]]).expand(8000, -1)
+    counts = choose_slots(candidates, torch.full((8000,), 2), rng()).sum(dim=0)
+    # 8000 draws of 2 from 4: 4000 each, standard deviation 45
+    assert counts[0] == counts[5] == 0
+    assert (counts[1:5] - 4000).abs().max() < 200
+
+
+def test_whole_words_are_chosen_or_left_together():
+    # words: [1, 2], [3], [4, 5, 6]
+    candidates = torch.tensor([[False, True, True, True, True, True, True, False]])
+    continues = torch.tensor([[False, False, True, False, False, True, True, False]])
+    seen = set()
+    for seed in range(50):
+        chosen = choose_whole_words(candidates, continues, torch.tensor([3]), rng(seed))[0].tolist()
+        seen.add(tuple(slot for slot, value in enumerate(chosen) if value))
+    assert seen == {(1, 2, 3), (4, 5, 6)}
+
+
+def test_a_word_longer_than_the_budget_is_chosen_if_nothing_else_fits():
+    candidates = torch.ones(1, 4, dtype=torch.bool)
+    continues = torch.tensor([[False, True, True, True]])
+    assert choose_whole_words(candidates, continues, torch.tensor([1]), rng()).all()
+
+
+def test_batch_holds_original_ids_as_labels(tokenizer):
+    rows = make_rows(4, 20)
+    batch = DataCollatorForReplacedTokenDetection(tokenizer)(rows)
+    original = torch.tensor(rows)
+    chosen = batch["labels"] != -100
+    assert (batch["labels"][chosen] == original[chosen]).all()
+    assert (batch["input_ids"][~chosen] == original[~chosen]).all()
+    assert chosen.sum(dim=1).tolist() == [3, 3, 3, 3]
+    assert batch["attention_mask"].all()
+
+
+def test_rates_are_those_of_the_paper(tokenizer):
+    collator = DataCollatorForReplacedTokenDetection(tokenizer)
+    rows = make_rows(2000, 42)
+    batch, original = collator(rows), torch.tensor(rows)
+    chosen = batch["labels"] != -100
+    assert chosen.sum().item() == 2000 * 6  # round(0.15 * 42)
+    masked = batch["input_ids"] == MASK
+    assert not (masked & ~chosen).any()
+    # 12,000 slots at 0.85: standard deviation 0.0033
+    assert abs(masked[chosen].float().mean().item() - 0.85) < 0.015
+    # no random tokens: what is not masked is the original
+    assert (batch["input_ids"][~masked] == original[~masked]).all()
+
+
+def test_special_tokens_and_padding_are_never_masked(tokenizer):
+    rows = [[CLS, 7, SEP, 8, SEP], [CLS, 9, 10, 11, 12, 13, 14, 15, 16, SEP]]
+    collator = DataCollatorForReplacedTokenDetection(tokenizer, mask_rate=0.9)
+    batch = collator(rows)
+    assert batch["input_ids"].shape == (2, 10)
+    assert (batch["labels"][0] != -100).tolist() == [False, True, False, True] + [False] * 6
+    assert batch["attention_mask"].sum(dim=1).tolist() == [5, 10]
+
+
+def test_special_tokens_mask_of_the_rows_is_respected(tokenizer):
+    row = {"input_ids": [CLS, 7, 8, 9, SEP], "special_tokens_mask": [1, 0, 1, 1, 1]}
+    batch = DataCollatorForReplacedTokenDetection(tokenizer, mask_rate=0.9)([row])
+    assert (batch["labels"] != -100).tolist() == [[False, True, False, False, False]]
+    assert "special_tokens_mask" not in batch
+
+
+def test_a_row_of_special_tokens_only_gets_no_mask(tokenizer):
+    batch = DataCollatorForReplacedTokenDetection(tokenizer)([[CLS, SEP]])
+    assert (batch["labels"] == -100).all()
+
+
+def test_masks_depend_on_seed_rank_and_step_alone(tokenizer):
+    rows = make_rows(4, 30)
+
+    def labels(seed=0, rank=0, step=0):
+        torch.rand(3)  # the global state must not matter
+        return DataCollatorForReplacedTokenDetection(tokenizer, seed=seed, rank=rank)(rows, step=step)["labels"]
+
+    assert torch.equal(labels(), labels())
+    for other in ({"seed": 1}, {"rank": 1}, {"step": 1}):
+        assert not torch.equal(labels(), labels(**other)), other
+
+
+def test_calls_are_counted_as_steps_and_can_be_set(tokenizer):
+    rows = make_rows(4, 30)
+    collator = DataCollatorForReplacedTokenDetection(tokenizer)
+    first, second = collator(rows)["labels"], collator(rows)["labels"]
+    assert not torch.equal(first, second)
+    collator.start_at(1)
+    assert torch.equal(collator(rows)["labels"], second)
+
+
+@pytest.mark.multiprocess
+def test_number_of_workers_does_not_change_the_masks(tokenizer):
+    rows = make_rows(24, 30)
+    batches = {}
+    for num_workers in (0, 1, 3):
+        collator = DataCollatorForReplacedTokenDetection(tokenizer)
+        loader = DataLoader(rows, batch_size=4, collate_fn=collator, num_workers=num_workers)
+        batches[num_workers] = torch.cat([batch["labels"] for batch in loader])
+    assert torch.equal(batches[0], batches[1])
+    assert torch.equal(batches[0], batches[3])
+
+
+def test_whole_word_option_follows_wordpieces(tokenizer):
+    collator = DataCollatorForReplacedTokenDetection(tokenizer, whole_word=True, mask_rate=0.3, keep_rate=0.0)
+    text = "sleeping dog under mat sleeping cat"
+    tokens = tokenizer.convert_ids_to_tokens(tokenizer(text)["input_ids"])
+    for step in range(20):
+        chosen = (collator([tokenizer(text)], step=step)["labels"] != -100)[0]
+        for slot, token in enumerate(tokens):
+            if token.startswith("##"):
+                assert chosen[slot] == chosen[slot - 1]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jieba") is None, reason="Chinese words need jieba")
+def test_chinese_words_are_masked_whole():
+    tokenizer = train_wordpiece_tokenizer(["我很喜欢这本书，sleeping sleeping"] * 5, vocab_size=60)
+    collator = DataCollatorForReplacedTokenDetection(tokenizer, whole_word=True, mask_rate=0.3)
+    encoded = tokenizer("我很喜欢书")
+    tokens = tokenizer.convert_ids_to_tokens(encoded["input_ids"])
+    assert tokens == ["[CLS]", "我", "很", "喜", "欢", "书", "[SEP]"]
+    seen = set()
+    for step in range(40):
+        chosen = (collator([encoded], step=step)["labels"] != -100)[0].tolist()
+        assert chosen[3] == chosen[4]  # 喜欢 is one word
+        seen.add(tuple(chosen))
+    assert len(seen) > 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"mask_rate": 0.0}, "mask_rate"), ({"mask_rate": 1.5}, "mask_rate"), ({"keep_rate": -0.1}, "keep_rate")],
+)
+def test_rates_outside_their_range_are_refused(tokenizer, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        DataCollatorForReplacedTokenDetection(tokenizer, **arguments)
+
+
+def test_special_token_ids_are_the_usual_ones(tokenizer):
+    assert tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS)) == [0, 1, 2, 3, 4]
