@@ -61,7 +61,7 @@ def test_models_folder_is_flat_and_portable(path):
                 f"{path.name}: write `from .name import`, not {level} {name!r}"
             )
         else:
-            allowed = {"torch", "transformers", "huggingface_hub", *sys.stdlib_module_names}
+            allowed = {"torch", "transformers", "huggingface_hub", "safetensors", *sys.stdlib_module_names}
             assert name.split(".")[0] in allowed, f"{path.name} imports {name}"
 
 

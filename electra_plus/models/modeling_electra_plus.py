@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
@@ -85,7 +86,13 @@ class ElectraPlusPreTrainedModel(PreTrainedModel):
         """
         if _is_stock_bert(pretrained_model_name_or_path, kwargs):
             kwargs["key_mapping"] = {**STOCK_BERT_KEY_MAPPING, **(kwargs.get("key_mapping") or {})}
-        loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+        try:
+            loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+        except SafetensorError as error:
+            raise OSError(
+                f"A weight file (model.safetensors or a shard) of `{pretrained_model_name_or_path}` is incomplete or "
+                f"damaged: {error}. Copy or download it again."
+            ) from error
         if "key_mapping" in kwargs:
             model = loaded[0] if isinstance(loaded, tuple) else loaded
             # transformers would apply the renaming backwards on save and write foreign names under our model type
