@@ -246,6 +246,10 @@ class ElectraPlusConfig(PreTrainedConfig):
         """Tokens a local layer sees to each side (to the left when causal), or `None` if no layer is local."""
         return self.local_attention // 2 if "sliding_attention" in self.layer_types else None
 
+    @sliding_window.setter
+    def sliding_window(self, value: int):
+        self.local_attention = 2 * value
+
     # ---- checks; `@strict` runs every method called validate_* after the fields are set ----
 
     def validate_architecture(self):
