@@ -1,10 +1,12 @@
 """Next-word prediction: a causal language model, or the decoder half of an encoder-decoder."""
 
+from typing import Unpack
+
 from torch import Tensor, nn
 from transformers import GenerationMixin
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
-from transformers.utils import logging
+from transformers.utils import TransformersKwargs, logging
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_electra_plus import ElectraPlusConfig
@@ -74,7 +76,7 @@ class ElectraPlusForCausalLM(ElectraPlusPreTrainedModel, GenerationMixin):
         past_key_values: Cache | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
-        **kwargs,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> CausalLMOutputWithCrossAttentions:
         r"""
         Score the next token after every token; arguments as in [`ElectraPlusModel.forward`].

@@ -1,5 +1,7 @@
 """Task heads on the encoder: sequence and token classification, extractive question answering, multiple choice."""
 
+from typing import Unpack
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.activations import ACT2FN
@@ -9,6 +11,7 @@ from transformers.modeling_outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
+from transformers.utils import TransformersKwargs
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_electra_plus import ElectraPlusConfig
@@ -84,7 +87,7 @@ class ElectraPlusForSequenceClassification(ElectraPlusPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        **kwargs,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> SequenceClassifierOutput:
         r"""
         Classify each row; arguments as in [`ElectraPlusModel.forward`].
@@ -132,7 +135,7 @@ class ElectraPlusForTokenClassification(ElectraPlusPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        **kwargs,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> TokenClassifierOutput:
         r"""
         Classify each token; arguments as in [`ElectraPlusModel.forward`].
@@ -179,7 +182,7 @@ class ElectraPlusForQuestionAnswering(ElectraPlusPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         start_positions: Tensor | None = None,
         end_positions: Tensor | None = None,
-        **kwargs,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> QuestionAnsweringModelOutput:
         r"""
         Score every token as start and as end of the answer; arguments as in [`ElectraPlusModel.forward`].
@@ -247,7 +250,7 @@ class ElectraPlusForMultipleChoice(ElectraPlusPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        **kwargs,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> MultipleChoiceModelOutput:
         r"""
         Score the choices of each question. Arguments as in [`ElectraPlusModel.forward`], each with a dimension more.

@@ -1,13 +1,14 @@
 """Models of the pretraining tasks: masked LM (generator), replaced token detection (discriminator), and both jointly."""
 
 import copy
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForMaskedLM, PreTrainedModel
 from transformers.activations import ACT2FN
 from transformers.modeling_outputs import MaskedLMOutput
-from transformers.utils import logging
+from transformers.utils import TransformersKwargs, logging
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_electra_plus import ElectraPlusConfig
@@ -85,7 +86,7 @@ class ElectraPlusForReplacedTokenDetection(ElectraPlusPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        **kwargs,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> ElectraPlusForReplacedTokenDetectionOutput:
         r"""
         Score every token of a batch; arguments as in [`ElectraPlusModel.forward`].
@@ -165,7 +166,7 @@ class ElectraPlusForMaskedLM(ElectraPlusPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        **kwargs,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> MaskedLMOutput:
         r"""
         Score every token of the vocabulary in every slot; arguments as in [`ElectraPlusModel.forward`].
@@ -324,7 +325,7 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        **kwargs,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> ElectraPlusForPreTrainingOutput:
         r"""
         Corrupt masked text and detect the corruption, or detect it in the text given; see [`ElectraPlusModel.forward`].
