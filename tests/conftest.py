@@ -10,6 +10,9 @@ import torch
 
 from electra_plus.data.tokenization import train_wordpiece_tokenizer
 
+# a suite for another process, with imports of its own
+collect_ignore = ["models/transformers_suite.py"]
+
 CORPUS = [
     "I really love this book, it is a great and moving story.",
     "This phone is terrible, the battery died after two days.",
