@@ -188,6 +188,8 @@ class ElectraPlusResidual(nn.Module):
     def __init__(self, config: ElectraPlusConfig, input_size: int):
         super().__init__()
         self.dense = nn.Linear(input_size, config.hidden_size, bias=config.use_bias)
+        # A mark on the linear layer: of custom classes, transformers initialises only modules that own parameters.
+        self.dense.closes_residual_branch = True
         self.LayerNorm = make_norm(config, config.hidden_size) if config.norm_position == "post" else nn.Identity()
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 

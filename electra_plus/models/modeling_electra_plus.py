@@ -27,7 +27,6 @@ from .layers_electra_plus import (
     ElectraPlusEmbeddings,
     ElectraPlusEncoder,
     ElectraPlusLayer,
-    ElectraPlusResidual,
     ElectraPlusSelfAttention,
 )
 
@@ -73,10 +72,18 @@ class ElectraPlusPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
-        if isinstance(module, ElectraPlusResidual) and self.config.depth_scaled_init:
+        if self.config.depth_scaled_init and getattr(module, "closes_residual_branch", False):
             # so that the sum over all residual branches keeps its variance whatever the depth (GPT-2, section 2.3)
             std = self.config.initializer_range / math.sqrt(2 * self.config.num_hidden_layers)
-            init.normal_(module.dense.weight, mean=0.0, std=std)
+            init.normal_(module.weight, mean=0.0, std=std)
+
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args, **kwargs) -> nn.Embedding:
+        """Resize the token table; arguments as in [`PreTrainedModel.resize_token_embeddings`]."""
+        embeddings = super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
+        if self.config.generator_config is not None:
+            # a head of a joint checkpoint keeps this field, and its own checkpoint must load again
+            self.config.generator_config.vocab_size = self.config.vocab_size
+        return embeddings
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *model_args, **kwargs):
