@@ -207,6 +207,9 @@ class ElectraPlusModel(ElectraPlusPreTrainedModel):
             past_key_values = DynamicCache(config=self.config)
             if encoder_hidden_states is not None:
                 past_key_values = EncoderDecoderCache(past_key_values, DynamicCache())
+        if isinstance(past_key_values, EncoderDecoderCache) and any(past_key_values.cross_attention_cache.is_sliding):
+            # `generate` builds both caches with the windows of local layers, but cross-attention reads the whole source
+            past_key_values.cross_attention_cache = DynamicCache()
 
         tokens = input_ids if inputs_embeds is None else inputs_embeds
         past_length = past_key_values.get_seq_length() if past_key_values is not None else 0
