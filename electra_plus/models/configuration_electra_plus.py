@@ -291,7 +291,13 @@ class ElectraPlusConfig(PreTrainedConfig):
                 raise ValueError(
                     f"`{field}` must not be negative, got {getattr(self, field)}. Use 0 to switch a loss off."
                 )
-        for field in ("generator_temperature", "global_rope_theta", "local_rope_theta", "layer_norm_eps"):
+        for field in (
+            "generator_temperature",
+            "global_rope_theta",
+            "local_rope_theta",
+            "layer_norm_eps",
+            "initializer_range",
+        ):
             if getattr(self, field) <= 0:
                 raise ValueError(f"`{field}` must be > 0, got {getattr(self, field)}.")
         if self.pad_token_id is not None and not 0 <= self.pad_token_id < self.vocab_size:
