@@ -131,7 +131,8 @@ class ElectraPlusConfig(PreTrainedConfig):
         global_attn_every_n_layers (`int`, *optional*):
             Layer `i` attends to all tokens if `i % n == 0`, else to a window. 1 makes every layer global.
         local_attention (`int`, *optional*, defaults to 128):
-            Width of that window in tokens, even: half of it to each side (to the left only when `is_decoder`).
+            Width of that window in tokens, even: half of it to each side. With `is_decoder` half of it in all, the token
+            itself and those to its left.
         layer_types (`list[str]`, *optional*):
             `"full_attention"` or `"sliding_attention"` for each layer. `None` derives it from the two fields above.
         global_rope_theta, local_rope_theta (`float`, *optional*, defaults to 160000.0 and 10000.0):
@@ -243,7 +244,7 @@ class ElectraPlusConfig(PreTrainedConfig):
 
     @property
     def sliding_window(self) -> int | None:
-        """Tokens a local layer sees to each side (to the left when causal), or `None` if no layer is local."""
+        """Tokens a local layer sees to each side (when causal: in all, its own included), `None` if no layer is local."""
         return self.local_attention // 2 if "sliding_attention" in self.layer_types else None
 
     @sliding_window.setter
