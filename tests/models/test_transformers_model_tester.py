@@ -59,7 +59,15 @@ def outcomes(tmp_path_factory) -> dict[str, Counter]:
         fetch_transformers_tests(root)
     here = Path(__file__).parent
     report = tmp_path_factory.mktemp("suite") / "report.xml"
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", f"--junitxml={report}", str(here / "transformers_suite.py")]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--tb=short",
+        f"--junitxml={report}",
+        str(here / "transformers_suite.py"),
+    ]
     # our own settings would collect doctests and set our `tests` folder above the archive's
     command += ["-c", os.devnull, f"--rootdir={root}", "--noconftest", "-p", "no:cacheprovider"]
     command += ["--import-mode=importlib", "-o", "python_files=transformers_suite.py"]

@@ -1,0 +1,98 @@
+"""
+Writes the README's tables from `results/*.json`, between the markers of the same name.
+
+    python benchmarks/tables.py           # rewrite the README
+    python benchmarks/tables.py --check   # exit 1 if it is out of date
+"""
+
+import argparse
+import json
+import re
+import statistics
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+README = FOLDER.parent / "README.md"
+
+
+def result(name: str) -> dict:
+    """Read `results/<name>.json`."""
+    return json.loads((FOLDER / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def on_machine(found: dict) -> str:
+    """Say on what a result was measured."""
+    machine = found["machine"]
+    return (
+        f"{machine['processor']}, {machine['threads']} threads, "
+        f"torch {machine['torch']}, transformers {machine['transformers']}"
+    )
+
+
+def costs() -> str:
+    """One pretraining step, and the import."""
+    step, imports = result("pretraining_step"), result("import_time")
+    names = {"naive": "usual loop: stock halves, full logits, Gumbel noise", "electra_plus": "electra_plus"}
+    tokens = step["rows"] * step["tokens_per_row"]
+    lines = [
+        f"One optimizer step of joint pretraining, ELECTRA-small, {step['rows']} rows of {step['tokens_per_row']} tokens, "
+        f"float32, median of {step['rounds']} interleaved rounds ({on_machine(step)}):",
+        "",
+        "| | seconds | tokens a second | growth of memory |",
+        "|---|---:|---:|---:|",
+    ]
+    for kind, name in names.items():
+        median = statistics.median(step["seconds"][kind])
+        memory = step["resident_growth_bytes"][kind] / 2**30
+        lines.append(f"| {name} | {median:.2f} | {tokens / median:,.0f} | {memory:.2f} GiB |")
+    low, high = step["ratio_range"]
+    lines += [
+        "",
+        f"That is {step['ratio_median']:.2f} of the usual cost ({low:.2f} to {high:.2f}). `import electra_plus` adds "
+        f"{imports['added_seconds']:.2f} s to the import of `transformers.AutoModel` "
+        f"({statistics.median(imports['seconds']['transformers.AutoModel']):.1f} s here).",
+    ]
+    return "\n".join(lines)
+
+
+def quickstart() -> str:
+    """What the main job found."""
+    found = result("quickstart")
+    last = found["curve"][-1]
+    lines = [
+        f"What `make quickstart` found ({on_machine(found)}; {len(found['runs'])} runs with different seeds, "
+        f"{statistics.mean(run['seconds'] for run in found['runs']):.0f} s each):",
+        "",
+    ]
+    return "\n".join(lines + [str(last)])
+
+
+TABLES = {"benchmarks": costs}
+
+
+def filled(text: str) -> str:
+    """Return the README with every table in its place."""
+    for marker, table in TABLES.items():
+        pattern = rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)"
+        text, count = re.subn(pattern, lambda match, table=table: f"{match[1]}{table()}\n{match[2]}", text, flags=re.DOTALL)
+        if count != 1:
+            raise ValueError(f"README.md must hold `<!-- {marker} -->` and `<!-- /{marker} -->` once, found {count}.")
+    return text
+
+
+def main() -> int:
+    """Write or check."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the README is out of date")
+    check = parser.parse_args().check
+    text = README.read_text(encoding="utf-8")
+    new = filled(text)
+    if check:
+        return int(new != text)
+    README.write_text(new, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""Every code block of the README runs as it stands, in order, in one folder."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from electra_plus.data.corpus import read_documents
+from electra_plus.samples import sample_path
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+MAKE_BLOCKS = [code for language, code in BLOCKS if language == "bash" and code.startswith("make ")]
+
+
+def shell(code: str, folder: Path, **environment: str) -> subprocess.CompletedProcess:
+    """Run shell lines with this interpreter's commands first on the path; fail with what they printed."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    run = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", code],
+        cwd=folder,
+        env={**os.environ, "PATH": path, **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, f"{code}\n{run.stdout[-3000:]}\n{run.stderr[-3000:]}"
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """What a reader brings: text files and labelled reviews."""
+    book = next(iter(read_documents([sample_path("held_out_book.txt.gz")])))
+    (tmp_path / "my_texts").mkdir()
+    (tmp_path / "my_texts" / "book.txt").write_text("\n".join(book), encoding="utf-8")
+    rows = ["text,label"] + [f"{text},{label}" for text in ("good phone", "bad food", "nice film") for label in "01"] * 5
+    (tmp_path / "reviews.csv").write_text("\n".join(rows), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_code_blocks_run(folder):
+    namespace: dict = {}
+    for number, (language, code) in enumerate(BLOCKS, start=1):
+        if language == "yaml":
+            name = re.match(r"# (\S+)", code)[1]
+            (folder / name).write_text(code, encoding="utf-8")
+        elif language == "python":
+            exec(compile(code, f"README block {number}", "exec"), namespace)
+        elif language == "bash" and code not in MAKE_BLOCKS:
+            shell(code, folder)
+        else:
+            assert code in MAKE_BLOCKS, f"README block {number} is {language}: nothing runs it"
+    assert namespace["answer"][0]["label"] in {"0", "1"}
+    assert {"joint", "pretrained", "sentiment", "stock-electra", "bert-and-electra"} <= {
+        path.name for path in folder.iterdir()
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.network
+@pytest.mark.parametrize("line", MAKE_BLOCKS[0].splitlines(), ids=lambda line: line.split("#")[0].strip())
+def test_make_lines_work_on_a_fresh_copy(line, tmp_path):
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in listed.splitlines():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    # not this environment's variables: the Makefile finds its own interpreter
+    shell(line, tmp_path, VIRTUAL_ENV="", PYTHONPATH="")
