@@ -145,6 +145,8 @@ class ElectraPlusConfig(PreTrainedConfig):
         initializer_range (`float`, *optional*):
             Standard deviation of new weights. `None` is 0.02 for classic, `sqrt(2 / (5 * hidden_size))` for modern.
         layer_norm_eps (`float`, *optional*): Epsilon of the norms.
+        sparse_prediction (`bool`, *optional*, defaults to `False`):
+            With labels, a masked LM scores the labelled slots only: much cheaper, `logits` are `(num_masked, vocab_size)`.
         generator_config (`dict` or [`PreTrainedConfig`], *optional*):
             Whole configuration of the generator, of any model type that `AutoModelForMaskedLM` knows.
         embedding_sharing (`str`, *optional*, defaults to `"all"`):
@@ -211,6 +213,7 @@ class ElectraPlusConfig(PreTrainedConfig):
     is_decoder: bool = False
     add_cross_attention: bool = False
     tie_word_embeddings: bool = True
+    sparse_prediction: bool = False
     generator_config: dict | PreTrainedConfig | None = None
     embedding_sharing: Literal["all", "word", "none"] = "all"
     generator_loss_weight: float | int = 1.0

@@ -174,6 +174,11 @@ class ElectraPlusForMaskedLM(ElectraPlusPreTrainedModel):
         Args:
             labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
                 Original ids at masked slots, -100 elsewhere.
+
+        Returns:
+            [`~transformers.modeling_outputs.MaskedLMOutput`]: `logits` of shape
+            `(batch_size, sequence_length, vocab_size)`; with labels and `config.sparse_prediction` of shape
+            `(num_masked, vocab_size)`, the labelled slots in row-major order. The loss is the same.
         """
         outputs = self.electra(
             input_ids,
@@ -183,7 +188,11 @@ class ElectraPlusForMaskedLM(ElectraPlusPreTrainedModel):
             inputs_embeds=inputs_embeds,
             **kwargs,
         )
-        logits = self.generator_lm_head(self.generator_predictions(outputs.last_hidden_state))
+        states = outputs.last_hidden_state
+        if labels is not None and self.config.sparse_prediction:
+            slots = labels != -100
+            states, labels = states[slots], labels[slots]
+        logits = self.generator_lm_head(self.generator_predictions(states))
         loss = None
         if labels is not None:
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)

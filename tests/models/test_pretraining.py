@@ -239,3 +239,20 @@ def test_model_without_generator_config_is_refused():
 
 def test_public_classes_are_the_ones_defined_in_models():
     assert electra_plus.ElectraPlusForPreTraining.__module__ == "electra_plus.models.modeling_electra_plus_pretraining"
+
+
+@pytest.mark.parametrize("flavour", ["classic", "modern"])
+def test_sparse_prediction_gives_the_same_loss_and_gradients(flavour):
+    batch = masked_batch()
+    dense = ElectraPlusForMaskedLM(small_config(flavour)).eval()
+    sparse = ElectraPlusForMaskedLM(small_config(flavour, sparse_prediction=True)).eval()
+    sparse.load_state_dict(dense.state_dict())
+    expected, ours = dense(**batch), sparse(**batch)
+    torch.testing.assert_close(ours.loss, expected.loss)
+    torch.testing.assert_close(ours.logits, expected.logits[batch["labels"] != -100])
+    expected.loss.backward()
+    ours.loss.backward()
+    for (name, parameter), (_, other) in zip(sparse.named_parameters(), dense.named_parameters(), strict=True):
+        torch.testing.assert_close(parameter.grad, other.grad, msg=name)
+    batch.pop("labels")
+    assert sparse(**batch).logits.shape == expected.logits.shape  # without labels every slot is scored
