@@ -75,7 +75,9 @@ def filled(text: str) -> str:
     """Return the README with every table in its place."""
     for marker, table in TABLES.items():
         pattern = rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)"
-        text, count = re.subn(pattern, lambda match, table=table: f"{match[1]}{table()}\n{match[2]}", text, flags=re.DOTALL)
+        text, count = re.subn(
+            pattern, lambda match, table=table: f"{match[1]}{table()}\n{match[2]}", text, flags=re.DOTALL
+        )
         if count != 1:
             raise ValueError(f"README.md must hold `<!-- {marker} -->` and `<!-- /{marker} -->` once, found {count}.")
     return text

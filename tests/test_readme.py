@@ -38,7 +38,9 @@ def folder(tmp_path, monkeypatch):
     book = next(iter(read_documents([sample_path("held_out_book.txt.gz")])))
     (tmp_path / "my_texts").mkdir()
     (tmp_path / "my_texts" / "book.txt").write_text("\n".join(book), encoding="utf-8")
-    rows = ["text,label"] + [f"{text},{label}" for text in ("good phone", "bad food", "nice film") for label in "01"] * 5
+    rows = ["text,label"] + [
+        f"{text},{label}" for text in ("good phone", "bad food", "nice film") for label in "01"
+    ] * 5
     (tmp_path / "reviews.csv").write_text("\n".join(rows), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
