@@ -72,9 +72,9 @@ def copy_tokenizer(sources: list[str | Path], folder: Path) -> None:
 
 
 @contextmanager
-def finished_folder(output_dir: str | Path, overwrite: bool, *sources: str | Path) -> Iterator[tuple[Path, Path]]:
+def finished_folder(output_dir: str | Path, overwrite: bool, *sources: str | Path) -> Iterator[Path]:
     """
-    Yield a path to write to and the resolved `output_dir`, where the folder written is moved if nothing failed.
+    Yield a path beside `output_dir` to write to; the folder written there is moved to `output_dir` if nothing failed.
 
     Until then an existing `output_dir` stays as it is, and after a failure nothing else is left.
     """
@@ -98,7 +98,7 @@ def finished_folder(output_dir: str | Path, overwrite: bool, *sources: str | Pat
     suffix = secrets.token_hex(4)
     unfinished, replaced = (output.with_name(f".{output.name}.{word}-{suffix}") for word in ("new", "old"))
     try:
-        yield unfinished, output
+        yield unfinished
         if overwrite and output.exists():
             output.rename(replaced)
         elif output.exists():

@@ -112,7 +112,7 @@ def to_stock(folder_or_hub_name: str | Path, output_dir: str | Path, overwrite: 
         )
     class_name = _architecture(fields, folder_or_hub_name, "folder_or_hub_name", (*STOCK_CLASSES, JOINT_CLASS))
     _refuse_what_stock_lacks(ElectraPlusConfig.from_pretrained(folder_or_hub_name), class_name, folder_or_hub_name)
-    with finished_folder(output_dir, overwrite, folder_or_hub_name) as (unfinished, output):
+    with finished_folder(output_dir, overwrite, folder_or_hub_name) as unfinished:
         model = _load(load_model_classes()[class_name], folder_or_hub_name, "folder_or_hub_name")
         if class_name == JOINT_CLASS:
             parts = {"discriminator": model.discriminator, "generator": model.generator}
@@ -124,7 +124,7 @@ def to_stock(folder_or_hub_name: str | Path, output_dir: str | Path, overwrite: 
             stock = _stock_model(part)
             stock.save_pretrained(unfinished / name)
             copy_tokenizer([folder_or_hub_name], unfinished / name)
-            written[output / name] = type(stock).__name__
+            written[Path(output_dir) / name] = type(stock).__name__
     return written
 
 
@@ -173,7 +173,7 @@ def from_stock(
                 f"`ElectraPlusForPreTraining.from_generator_discriminator`."
             )
     sources = [folder_or_hub_name] if generator is None else [folder_or_hub_name, generator]
-    with finished_folder(output_dir, overwrite, *sources) as (unfinished, output):
+    with finished_folder(output_dir, overwrite, *sources) as unfinished:
         if generator is None:
             our_name = OUR_CLASSES[fields["model_type"]][stock_name]
             model = _load(load_model_classes()[our_name], folder_or_hub_name, "folder_or_hub_name")
@@ -183,7 +183,7 @@ def from_stock(
             model = _joint_model(folder_or_hub_name, generator, generator_fields["model_type"])
         model.save_pretrained(unfinished)
         copy_tokenizer(sources, unfinished)
-    return {output: type(model).__name__}
+    return {Path(output_dir): type(model).__name__}
 
 
 # ---- configurations ----
