@@ -4,6 +4,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+BLOCK_SIZE = 128  # of the vocabulary, in tokens: near the square root of its size, where a draw costs least
+
 
 def sample_replacements(
     logits: Tensor, temperature: float = 1.0, forbidden_ids: Tensor | None = None, rng: Generator | None = None
@@ -12,8 +14,9 @@ def sample_replacements(
     Draw one token for every masked slot in proportion to the generator's probabilities.
 
     The draw is made in float32 and passes no gradient back, so only the masked-LM loss trains the generator. It inverts
-    the cumulative distribution: one uniform number a slot instead of one for each entry of the vocabulary, with the same
-    distribution as the Gumbel-max draw of the released code.
+    the cumulative distribution, first over blocks of the vocabulary and then within the block drawn: two uniform numbers a
+    slot instead of one for each entry of the vocabulary, with the same distribution as the Gumbel-max draw of the released
+    code.
 
     Args:
         logits (`torch.FloatTensor` of shape `(num_masked, vocab_size)`):
@@ -40,12 +43,26 @@ def sample_replacements(
         scores = scores / temperature
     if forbidden_ids is not None:
         scores = scores.scatter(1, forbidden_ids[:, None], float("-inf"))
-    cumulative = scores.softmax(dim=-1).cumsum(dim=-1)  # (num_masked, vocab_size)
+    probabilities = scores.softmax(dim=-1)  # (num_masked, vocab_size)
+    vocab_size = probabilities.shape[1]
+    num_whole = vocab_size - vocab_size % BLOCK_SIZE
+    # sums run over all entries at once, a running total goes from one to the next: it is left to blocks
+    whole_blocks = probabilities[:, :num_whole].unflatten(1, (-1, BLOCK_SIZE)).sum(dim=-1)
+    block_sums = torch.cat([whole_blocks, probabilities[:, num_whole:].sum(dim=-1, keepdim=True)], dim=1)
+    blocks = _draw_by_weight(block_sums, rng)  # (num_masked, 1)
+    entries = blocks * BLOCK_SIZE + torch.arange(BLOCK_SIZE, device=logits.device)
+    weights = probabilities.gather(1, entries.clamp(max=vocab_size - 1)).masked_fill(entries >= vocab_size, 0.0)
+    return entries.gather(1, _draw_by_weight(weights, rng)).squeeze(1)
+
+
+def _draw_by_weight(weights: Tensor, rng: Generator | None) -> Tensor:
+    """Draw one column of each row in proportion to `weights` (not negative, one at least positive): `(num_rows, 1)`."""
+    cumulative = weights.cumsum(dim=-1)
     total = cumulative[:, -1:]
-    draws = torch.rand(total.shape, generator=rng, device=logits.device) * total
-    # strictly below the total, whatever the rounding: the first entry above a draw then always has a probability > 0
+    draws = torch.rand(total.shape, generator=rng, device=weights.device) * total
+    # strictly below the total, whatever the rounding: the first entry above a draw then always has a weight > 0
     draws = torch.minimum(draws, torch.nextafter(total, torch.zeros_like(total)))
-    return torch.searchsorted(cumulative, draws, right=True).squeeze(1)
+    return torch.searchsorted(cumulative, draws, right=True)
 
 
 def replaced_token_labels(input_ids: Tensor, original_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
