@@ -92,7 +92,7 @@ def _add_finetune(commands) -> None:
     command.add_argument("--config", help="YAML file")
     command.add_argument("--model", help="folder or Hub name: ElectraPlus, stock ELECTRA or stock BERT")
     command.add_argument("--train-file", help=".jsonl or .csv, one example a row")
-    command.add_argument("--validation-file", help="the same (default: every tenth training row)")
+    command.add_argument("--validation-file", help="the same (default: a tenth of the training rows, drawn at random)")
     command.add_argument("--output", dest="output_dir", help="folder for the model")
     command.add_argument("--text-column", help="name of the text (default: guessed)")
     command.add_argument("--pair-column", help="name of the second text (default: guessed)")
@@ -130,7 +130,9 @@ def _quickstart(arguments: argparse.Namespace) -> None:
 def _prepare(arguments: argparse.Namespace) -> None:
     from electra_plus.data.corpus import read_documents
     from electra_plus.data.tokenization import train_wordpiece_tokenizer
+    from electra_plus.recipes.settings import refuse_file
 
+    refuse_file(arguments.output)
     texts = (paragraph for document in read_documents(arguments.input) for paragraph in document)
     tokenizer = train_wordpiece_tokenizer(
         texts,

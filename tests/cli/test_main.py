@@ -1,0 +1,67 @@
+"""The command line: help that names every command, one line for every error, nothing written when refused."""
+
+import pytest
+
+from electra_plus.cli.main import build_parser, main
+from electra_plus.version import __version__
+
+COMMANDS = ("quickstart", "prepare", "pretrain", "finetune", "convert")
+
+
+def test_help_names_every_command_with_an_example(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    text = capsys.readouterr().out
+    assert stopped.value.code == 0
+    for command in COMMANDS:
+        assert f"electra-plus {command}" in text.partition("examples:")[2]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_explains_every_flag(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    capsys.readouterr()
+    subparsers = next(action for action in build_parser()._actions if action.dest == "command")
+    for action in subparsers.choices[command]._actions:
+        assert action.help, f"{command} {action.option_strings}"
+
+
+def test_version_is_printed(capsys):
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out.strip() == __version__
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["prepare", "--input", "nowhere", "--output", "out"], "`nowhere` does not exist"),
+        (["prepare", "--input", ".", "--output", "out"], "holds no text file"),
+        (["pretrain", "--config", "none.yaml"], "does not exist"),
+        (["pretrain", "--train-files", "nowhere", "--output", "out"], "`nowhere` does not exist"),
+        (["pretrain", "--train-files", "nowhere", "--output", "out", "--preset", "huge"], "must be one of ['tiny'"),
+        (
+            ["finetune", "--model", "nowhere", "--train-file", "none.csv", "--output", "out"],
+            "`none.csv` does not exist",
+        ),
+        (["quickstart", "--output", "out", "--seconds", "0"], "`seconds` must be > 0, got 0.0"),
+        (["convert", "--model", "nowhere", "--to", "stock", "--output", "out"], "'nowhere'"),
+    ],
+)
+def test_error_is_one_line_with_the_commands_name_and_nothing_is_written(
+    arguments, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.splitlines()[-1].startswith(f"electra-plus {arguments[0]}: ") and message in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_tokenizer_is_not_trained_for_a_folder_that_is_a_file(tmp_path, capsys):
+    (tmp_path / "text.txt").write_text("some words\n")
+    (tmp_path / "out").write_text("precious")
+    assert main(["prepare", "--input", str(tmp_path / "text.txt"), "--output", str(tmp_path / "out")]) == 2
+    assert "`output_dir` must be a folder" in capsys.readouterr().err
+    assert (tmp_path / "out").read_text() == "precious"

@@ -1,0 +1,76 @@
+"""The recipe of `electra-plus pretrain`: what it leaves behind, and that a resumed run equals an uninterrupted one."""
+
+import json
+import shutil
+
+import pytest
+import torch
+import transformers
+
+from electra_plus.data.corpus import read_documents
+from electra_plus.recipes.pretraining import PretrainingSettings, pretrain
+from electra_plus.samples import sample_path
+
+STEPS, SAVED_AT = 6, 4
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory) -> str:
+    book = next(iter(read_documents([sample_path("held_out_book.txt.gz")])))[:150]
+    file = tmp_path_factory.mktemp("text") / "book.txt"
+    file.write_text("\n".join(book), encoding="utf-8")
+    return str(file)
+
+
+def settings(text: str, output, **overrides) -> PretrainingSettings:
+    training = {"max_steps": STEPS, "per_device_train_batch_size": 4, "save_steps": SAVED_AT, "logging_steps": 1,
+                "eval_strategy": "no", "disable_tqdm": True, "use_cpu": True}  # fmt: skip
+    return PretrainingSettings(
+        **{"train_files": [text], "output_dir": str(output), "vocab_size": 300, "row_length": 32, "training": training}
+        | overrides
+    )
+
+
+def log_of(folder) -> list[dict]:
+    """Losses and what the original logs, without what depends on the clock."""
+    state = json.loads((folder / f"checkpoint-{STEPS}" / "trainer_state.json").read_text())
+    entries = [entry for entry in state["log_history"] if "loss" in entry]
+    return [{key: value for key, value in entry.items() if key != "tokens_per_second"} for entry in entries]
+
+
+def test_folder_holds_model_tokenizer_and_figures_and_a_resumed_run_is_equal(text, tmp_path):
+    figures = pretrain(settings(text, tmp_path / "whole"))
+    saved = json.loads((tmp_path / "whole" / "eval_results.json").read_text())
+    assert saved["eval_auc"] == figures["eval_auc"] and 0 < figures["eval_generator_loss"] < 6.5
+    assert transformers.AutoTokenizer.from_pretrained(tmp_path / "whole").mask_token == "[MASK]"
+    model = transformers.AutoModelForPreTraining.from_pretrained(tmp_path / "whole")
+    assert model.config.vocab_size == model.config.generator_config.vocab_size <= 300
+
+    # as if the process had been killed after the first checkpoint
+    shutil.copytree(tmp_path / "whole", tmp_path / "parts")
+    shutil.rmtree(tmp_path / "parts" / f"checkpoint-{STEPS}")
+    (tmp_path / "parts" / "model.safetensors").unlink()
+    resumed = pretrain(settings(text, tmp_path / "parts"), resume=True)
+    assert log_of(tmp_path / "parts") == log_of(tmp_path / "whole")
+    again = transformers.AutoModelForPreTraining.from_pretrained(tmp_path / "parts")
+    for (name, ours), expected in zip(again.named_parameters(), model.parameters(), strict=True):
+        assert torch.equal(ours, expected), name
+    assert resumed["eval_generator_loss"] == pytest.approx(figures["eval_generator_loss"])
+
+
+def test_resume_without_a_checkpoint_is_refused(text, tmp_path):
+    with pytest.raises(FileNotFoundError, match="found no checkpoint"):
+        pretrain(settings(text, tmp_path / "nothing"), resume=True)
+
+
+def test_wrong_model_field_is_told_before_the_text_is_read(tmp_path):
+    wrong = settings(str(tmp_path / "no_such_text.txt"), tmp_path / "out", model={"num_attention_heads": 7})
+    with pytest.raises(ValueError, match="`num_attention_heads`"):
+        pretrain(wrong)
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_row_of_text_is_too_little(tmp_path):
+    (tmp_path / "short.txt").write_text("a short text of a few words only, nothing more\n" * 2)
+    with pytest.raises(ValueError, match="`train_files` gives 1 row"):
+        pretrain(settings(str(tmp_path / "short.txt"), tmp_path / "out"))
