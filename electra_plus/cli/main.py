@@ -35,12 +35,12 @@ def _add_quickstart(commands) -> None:
     command = commands.add_parser(
         "quickstart",
         help="tokenizer, pretraining, fine-tuning and predictions on data that ships, in under four minutes",
-        description="Train a tokenizer, pretrain a tiny model on ten books and 700 film reviews (masked LM, then replaced token "
+        description="Train a tokenizer, pretrain a tiny model on ten books and 1,400 film reviews (masked LM, then replaced token "
         "detection), draw the detector's curve, fine-tune sentiment with and without that pretraining, and show how pipelines open the result. "
         "Needs two cores, no network.",
     )
     command.add_argument("--output", default="quickstart", help="folder for models and curve (default: %(default)s)")
-    command.add_argument("--seconds", type=float, default=140, help="wall time of pretraining (default: %(default)s)")
+    command.add_argument("--seconds", type=float, default=110, help="wall time of pretraining (default: %(default)s)")
     command.add_argument("--seed", type=int, default=0, help="of weights, order and masks (default: %(default)s)")
     command.set_defaults(run=_quickstart)
 

@@ -4,6 +4,9 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
+# Up to this many different pairs each gets a counter (512 MiB); beyond it the pairs are sorted, which takes far longer.
+DENSE_COUNTS = 2**26
+
 
 def cooccurrence_vectors(
     rows: Iterable[Sequence[int]],
@@ -78,12 +81,21 @@ def _pair_counts(
         first, second = tokens[:-distance], tokens[distance:]
         both = (first >= 0) & (second >= 0)
         codes.append(first[both] * vocab_size + second[both])
-    pairs, values = torch.unique(torch.cat(codes), return_counts=True)
+    pairs, values = _count_distinct(torch.cat(codes), vocab_size**2)
     indices = torch.stack([pairs // vocab_size, pairs % vocab_size])
     both_ways = torch.cat([indices, indices.flip(0)], dim=1)
     return torch.sparse_coo_tensor(
         both_ways, values.float().repeat(2), (vocab_size, vocab_size), check_invariants=False
     ).coalesce()
+
+
+def _count_distinct(codes: torch.Tensor, num_codes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the distinct numbers among `codes`, each in `[0, num_codes)`, in order, and how often each stands there."""
+    if num_codes > DENSE_COUNTS:
+        return torch.unique(codes, return_counts=True)
+    counts = torch.bincount(codes, minlength=num_codes)
+    distinct = counts.nonzero().squeeze(1)
+    return distinct, counts[distinct]
 
 
 def _positive_information(counts: torch.Tensor) -> torch.Tensor:

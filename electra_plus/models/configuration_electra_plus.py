@@ -59,7 +59,7 @@ PRESETS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"hidden_size": 256, "num_attention_heads": 4},
     ),
     "modern-tiny": (
-        {"embedding_size": 64, "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2},
+        {"embedding_size": 128, "hidden_size": 128, "num_hidden_layers": 3, "num_attention_heads": 2},
         {"num_hidden_layers": 1},
     ),
     "modern-small": (

@@ -130,7 +130,7 @@ class ElectraPlusModel(ElectraPlusPreTrainedModel):
     >>> from electra_plus import ElectraPlusConfig, ElectraPlusModel
     >>> model = ElectraPlusModel(ElectraPlusConfig.preset("modern-tiny", vocab_size=100))
     >>> model(torch.tensor([[2, 7, 9, 3]])).last_hidden_state.shape
-    torch.Size([1, 4, 64])
+    torch.Size([1, 4, 128])
 
     ```
     """

@@ -76,7 +76,7 @@ def draw_curve(curve: list[dict], file: Path) -> None:
     except ImportError:
         print("   no curve drawn: `pip install matplotlib` (the extra electra-plus[plots])")
         return
-    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+    figure = Figure(figsize=(7.5, 4.6), layout="constrained")
     axes = figure.subplots()
     axes.set(
         xlabel="seconds of pretraining", ylabel="nats a masked token", title="electra-plus quickstart, held-out book"
@@ -96,7 +96,7 @@ def draw_curve(curve: list[dict], file: Path) -> None:
     switch = [point["seconds"] for point in curve if "masked_lm_loss" in point]
     if switch:
         axes.axvline(switch[-1], color="gray", linestyle="--", linewidth=1)
-    axes.legend(handles=lines, loc="lower left")
+    figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), frameon=False)
     figure.savefig(file, dpi=120)
 
 

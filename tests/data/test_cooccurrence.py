@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from electra_plus.data import cooccurrence
 from electra_plus.data.cooccurrence import cooccurrence_vectors
 
 
@@ -64,3 +65,11 @@ def test_same_seed_gives_the_same_vectors_and_leaves_the_random_state():
 def test_refusals(arguments, text):
     with pytest.raises(ValueError, match=text):
         cooccurrence_vectors(**{"rows": [[1, 2, 3]], "vocab_size": 12, "vector_size": 2, **arguments})
+
+
+def test_counters_and_sorting_count_the_same(monkeypatch):
+    codes = torch.randint(0, 50, (1000,), generator=torch.Generator().manual_seed(0))
+    dense = cooccurrence._count_distinct(codes, 60)
+    monkeypatch.setattr(cooccurrence, "DENSE_COUNTS", 0)
+    for ours, expected in zip(dense, cooccurrence._count_distinct(codes, 60), strict=True):
+        assert torch.equal(ours, expected)

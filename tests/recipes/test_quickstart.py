@@ -55,7 +55,7 @@ def test_pipelines_open_what_was_saved(finished):
     assert len(guesses) == 5
     joint, info = transformers.AutoModelForPreTraining.from_pretrained(output / "pretrained", output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"]
-    assert joint.config.generator_config.hidden_size == 16
+    assert joint.config.generator_config.hidden_size == 32
 
 
 def test_curve_is_a_picture(finished):
