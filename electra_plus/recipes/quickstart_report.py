@@ -1,5 +1,6 @@
 """What a person sees of the quickstart: the progress of the pretraining, its curve, and the figures at the end."""
 
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,6 +101,24 @@ def draw_curve(curve: list[dict], file: Path) -> None:
     figure.savefig(file, dpi=120)
 
 
+def gains(table: list[dict]) -> list[tuple[int, float, float | None]]:
+    """
+    Compare the rows "pretrained" and "from scratch", whose runs are pairs on the same sentences.
+
+    Returns:
+        `list[tuple]`: number of labels, mean difference of accuracy, and its standard error (`None` with one run).
+    """
+    found = []
+    scratch = {row["num_labels"]: row["accuracies"] for row in table if row["name"] == "from scratch"}
+    for row in table:
+        if row["name"] == "pretrained":
+            pairs = zip(row["accuracies"], scratch[row["num_labels"]], strict=True)
+            differences = [ours - theirs for ours, theirs in pairs]
+            error = statistics.stdev(differences) / len(differences) ** 0.5 if len(differences) > 1 else None
+            found.append((row["num_labels"], statistics.mean(differences), error))
+    return found
+
+
 def report(figures: dict, output: Path) -> None:
     """Print the figures, predictions for a few sentences, and how to go on."""
     last = figures["curve"][-1]
@@ -116,6 +135,9 @@ def report(figures: dict, output: Path) -> None:
             f"  {row['name']:<26} {row['num_labels']:>6,} {row['num_held_out']:>9,} {len(row['accuracies']):>5}  "
             f"{mean:.3f} ± {error:.3f}"
         )
+    for num_labels, gain, error in gains(figures["accuracies"]):
+        spread = "one run" if error is None else f"± {100 * error:.1f}, standard error over runs"
+        print(f"  pretraining brings {100 * gain:+.1f} points at {num_labels:,} labels ({spread})")
     classify = pipeline("text-classification", model=str(output / "sentiment"))
     print("\nPredictions")
     for sentence, answer in zip(SENTENCES, classify(list(SENTENCES)), strict=True):

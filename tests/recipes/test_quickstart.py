@@ -7,6 +7,7 @@ import torch
 import transformers
 
 from electra_plus.recipes import quickstart as job
+from electra_plus.recipes.quickstart_report import gains
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,20 @@ def test_table_has_a_baseline_and_pairs_with_the_same_sentences(finished):
         ("pretrained", 120, 120, 1),
     ]
     assert all(0 <= accuracy <= 1 for row in rows for accuracy in row["accuracies"])
+
+
+def test_gain_is_the_mean_of_paired_differences():
+    table = [
+        {"name": "always the larger class", "num_labels": 9, "accuracies": [0.5]},
+        {"name": "from scratch", "num_labels": 4, "accuracies": [0.6, 0.7]},
+        {"name": "pretrained", "num_labels": 4, "accuracies": [0.7, 0.7]},
+        {"name": "from scratch", "num_labels": 9, "accuracies": [0.8]},
+        {"name": "pretrained", "num_labels": 9, "accuracies": [0.7]},
+    ]
+    (few, gain, error), (many, loss, none) = gains(table)
+    assert (few, many, none) == (4, 9, None)
+    # differences 0.1 and 0: standard deviation 0.0707, over the root of 2
+    assert (gain, error, loss) == (pytest.approx(0.05), pytest.approx(0.05), pytest.approx(-0.1))
 
 
 def test_pipelines_open_what_was_saved(finished):
