@@ -81,12 +81,18 @@ def quickstart() -> str:
     return "\n".join(lines)
 
 
-TABLES = {"quickstart": quickstart, "benchmarks": costs}
+# marker in the README: the table, and the results it is made of
+TABLES = {
+    "quickstart": (quickstart, ("quickstart",)),
+    "benchmarks": (costs, ("pretraining_step", "import_time")),
+}
 
 
 def filled(text: str) -> str:
     """Return the README with every table in its place."""
-    for marker, table in TABLES.items():
+    for marker, (table, results) in TABLES.items():
+        if not all((FOLDER / "results" / f"{name}.json").exists() for name in results):
+            continue  # not measured yet: the place stays as it is
         pattern = rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)"
         text, count = re.subn(
             pattern, lambda match, table=table: f"{match[1]}{table()}\n{match[2]}", text, flags=re.DOTALL

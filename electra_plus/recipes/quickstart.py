@@ -39,7 +39,7 @@ MASK_RATE = 0.25
 LEARNING_RATE = 2e-3
 # Of the learning rate. Few steps of language modelling turn word embeddings towards grammar; co-occurrence vectors know more
 # of what words mean, which a classifier with few labels needs.
-EMBEDDING_LEARNING_RATE = 0.1
+EMBEDDING_LEARNING_RATE = 0.3
 MASKED_LM_FRACTION = 0.55  # of the time; joint training alone learns far more slowly
 GENERATOR_SIZE = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1}  # a quarter of the width
 COOCCURRENCE_WINDOW = 20  # tokens to each side
