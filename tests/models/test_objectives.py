@@ -69,6 +69,12 @@ def test_forbidden_token_is_never_drawn():
     assert (drawn != 4).all()
 
 
+def test_impossible_tokens_are_never_drawn():
+    logits = torch.full((2000, 6), float("-inf"))
+    logits[:, 2] = 0.0
+    assert (sample_replacements(logits, rng=rng()) == 2).all()
+
+
 def test_low_temperature_takes_the_likeliest_token():
     logits = torch.randn(200, 50, generator=rng())
     assert torch.equal(sample_replacements(logits, 1e-6, rng=rng()), logits.argmax(dim=-1))
