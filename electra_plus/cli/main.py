@@ -40,7 +40,7 @@ def _add_quickstart(commands) -> None:
         "Needs two cores, no network.",
     )
     command.add_argument("--output", default="quickstart", help="folder for models and curve (default: %(default)s)")
-    command.add_argument("--seconds", type=float, default=110, help="wall time of pretraining (default: %(default)s)")
+    command.add_argument("--steps", type=int, default=950, help="optimizer steps of pretraining (default: %(default)s)")
     command.add_argument("--seed", type=int, default=0, help="of weights, order and masks (default: %(default)s)")
     command.set_defaults(run=_quickstart)
 
@@ -124,7 +124,7 @@ def _add_convert(commands) -> None:
 def _quickstart(arguments: argparse.Namespace) -> None:
     from electra_plus.recipes.quickstart import quickstart
 
-    quickstart(arguments.output, seconds=arguments.seconds, seed=arguments.seed)
+    quickstart(arguments.output, steps=arguments.steps, seed=arguments.seed)
 
 
 def _prepare(arguments: argparse.Namespace) -> None:

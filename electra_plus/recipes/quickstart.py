@@ -30,43 +30,48 @@ from electra_plus.recipes.finetuning import read_examples
 from electra_plus.recipes.quickstart_report import Progress, draw_curve, report
 from electra_plus.recipes.settings import refuse_file
 from electra_plus.samples import sample_path
-from electra_plus.training.callbacks import PretrainingMetricsCallback, TimeBudget
+from electra_plus.training.callbacks import PretrainingMetricsCallback
 
 VOCAB_SIZE = 4096
 ROW_LENGTH = 64
 ROWS_PER_STEP = 16  # many small steps beat few large ones in this time
 MASK_RATE = 0.25
-LEARNING_RATE = 2e-3
+STEPS = 950
+MASKED_LM_FRACTION = 0.74  # of the steps; joint training alone learns far more slowly
+MASKED_LM_LEARNING_RATE = 2e-3
+# Few steps at a low rate: detection against a weak generator is learned soon, and more of it costs accuracy afterwards.
+DETECTION_LEARNING_RATE = 1e-3
 # Of the learning rate. Few steps of language modelling turn word embeddings towards grammar; co-occurrence vectors know more
 # of what words mean, which a classifier with few labels needs.
 EMBEDDING_LEARNING_RATE = 0.3
-MASKED_LM_FRACTION = 0.55  # of the time; joint training alone learns far more slowly
-GENERATOR_SIZE = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1}  # a quarter of the width
+GENERATOR_SIZE = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
 COOCCURRENCE_WINDOW = 20  # tokens to each side
-SENTENCE_REPEATS = 5  # of the sentences to classify, a twentieth of the text otherwise
 MAX_SENTENCE_LENGTH = 40  # in tokens; one sentence in twenty is longer
-FEW_LABELS = 300
-FEW_LABELS_RUNS = 3
+SENTIMENT_FILES = ("sentiment_train.jsonl", "sentiment_validation.jsonl")
+# labels, epochs and runs of a comparison; the other sentences are held out
+FEW_LABELS = (300, 6, 6)
+MANY_LABELS = (1800, 4, 3)
 
 
-def quickstart(output_dir: str = "quickstart", seconds: float = 110.0, seed: int = 0) -> dict:
+def quickstart(output_dir: str = "quickstart", steps: int = STEPS, seed: int = 0) -> dict:
     """
     Run the whole job and print what it finds, whatever it is.
 
     Args:
         output_dir (`str`, *optional*, defaults to `"quickstart"`):
-            Gets `pretrained/` (joint checkpoint), `sentiment/` (classifier), `curve.png` and `figures.json`.
-        seconds (`float`, *optional*, defaults to 110): Wall time of pretraining; the rest takes about a minute and a half.
+            Gets `masked_lm/` (the encoder after the first stage), `pretrained/` (joint checkpoint), `sentiment/` (classifier),
+            `curve.png` and `figures.json`.
+        steps (`int`, *optional*, defaults to 950): Optimizer steps of pretraining, at least 2.
         seed (`int`, *optional*, defaults to 0): Of weights, order and masks.
 
     Returns:
         `dict`: the figures of `figures.json`.
 
     Raises:
-        ValueError: `seconds` is not positive, or `output_dir` is a file.
+        ValueError: `steps` is too small, or `output_dir` is a file.
     """
-    if seconds <= 0:
-        raise ValueError(f"`seconds` must be > 0, got {seconds}.")
+    if steps < 2:
+        raise ValueError(f"`steps` must be at least 2, one for each stage, got {steps}.")
     refuse_file(output_dir)
     started = time.perf_counter()
     transformers_logging.set_verbosity_error()
@@ -75,21 +80,23 @@ def quickstart(output_dir: str = "quickstart", seconds: float = 110.0, seed: int
     output = Path(output_dir)
     output.mkdir(parents=True, exist_ok=True)
 
-    print("1. Tokenizer: WordPiece on books, film reviews, and the sentences to classify (without their labels)")
+    print("1. Tokenizer: WordPiece on books and film reviews")
     documents = list(read_documents([sample_path("books.txt.gz"), sample_path("reviews.txt.gz")]))
-    sentences = [row["sentence"] for row in read_examples(sample_path("sentiment_train.jsonl"))]
-    documents += [sentences] * SENTENCE_REPEATS
     texts = (line for document in documents for line in document)
     tokenizer = train_wordpiece_tokenizer(texts, VOCAB_SIZE, model_max_length=128)
     rows = pack_rows(documents, tokenizer, ROW_LENGTH)
     held_out = pack_rows(read_documents([sample_path("held_out_book.txt.gz")]), tokenizer, ROW_LENGTH)
     print(f"   {len(tokenizer):,} tokens; {len(rows):,} rows of {ROW_LENGTH} to train on, another book held out")
 
-    print(f"2. Pretraining modern-tiny for {seconds:.0f} s: masked LM, then replaced token detection")
-    model, curve = pretrain(tokenizer, rows, held_out, seconds, seed)
+    print(f"2. Pretraining modern-tiny for {steps:,} steps: masked LM, then replaced token detection")
+    curve: list[dict] = []
+    batches = held_out_batches(tokenizer, held_out)
+    first = min(max(1, round(steps * MASKED_LM_FRACTION)), steps - 1)
+    masked_lm = pretrain_masked_lm(tokenizer, rows, batches, first, seed, curve)
+    save(masked_lm, tokenizer, output / "masked_lm")
+    joint = pretrain_detection(masked_lm, tokenizer, rows, batches, steps - first, seed + 1, curve)
     pretrained = output / "pretrained"
-    model.save_pretrained(pretrained)
-    tokenizer.save_pretrained(pretrained)
+    save(joint, tokenizer, pretrained)
     draw_curve(curve, output / "curve.png")
 
     print("3. Sentiment of sentences from product, film and restaurant reviews, with and without that pretraining")
@@ -101,47 +108,43 @@ def quickstart(output_dir: str = "quickstart", seconds: float = 110.0, seed: int
     return figures
 
 
-def pretrain(tokenizer, rows: TokenRows, held_out: TokenRows, seconds: float, seed: int):
+def save(model: PreTrainedModel, tokenizer, folder: Path) -> None:
+    """Write what a pipeline opens."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def pretrain_masked_lm(tokenizer, rows, batches, steps: int, seed: int, curve: list[dict]) -> ElectraPlusForMaskedLM:
     """
-    Pretrain for a budget of wall time; return the joint model and its held-out curve.
+    Train the encoder that will be the discriminator as a masked LM, adding held-out figures to `curve`.
 
     Word embeddings start from co-occurrence counts, which takes seconds and which thousands of steps would not catch up
-    with. Then masked LM on the encoder that will be the discriminator, with slow embeddings, then replaced token detection
-    against a small generator, with the embeddings as they are.
+    with, and learn slowly.
     """
     set_seed(seed)
     fields = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
-    encoder_config = ElectraPlusConfig.preset("modern-tiny", **fields, generator_config=None, sparse_prediction=True)
-    masked_lm = ElectraPlusForMaskedLM(encoder_config)
-    start_from_cooccurrence(masked_lm, rows, tokenizer)
-    batches = held_out_batches(tokenizer, held_out)
-    curve: list[dict] = []
-    first = seconds * MASKED_LM_FRACTION
-    train_for(
-        masked_lm,
-        first,
-        rows,
-        tokenizer,
-        seed,
-        Progress("masked LM", lambda: masked_lm_figures(masked_lm, batches), curve),
-    )
-    generator = ElectraPlusForMaskedLM(
-        ElectraPlusConfig(flavour="modern", embedding_size=encoder_config.embedding_size, **GENERATOR_SIZE, **fields)
-    )
+    config = ElectraPlusConfig.preset("modern-tiny", **fields, generator_config=None, sparse_prediction=True)
+    model = ElectraPlusForMaskedLM(config)
+    start_from_cooccurrence(model, rows, tokenizer)
+    progress = Progress("masked LM", lambda: masked_lm_figures(model, batches), curve)
+    train(model, steps, MASKED_LM_LEARNING_RATE, rows, tokenizer, seed, progress)
+    return model
+
+
+def pretrain_detection(
+    masked_lm: ElectraPlusForMaskedLM, tokenizer, rows, batches, steps: int, seed: int, curve: list[dict]
+) -> ElectraPlusForPreTraining:
+    """Train the encoder of a masked LM to detect what a small generator replaced, with the word embeddings as they are."""
+    shared = {name: getattr(masked_lm.config, name) for name in ("embedding_size", "vocab_size", "pad_token_id")}
+    generator = ElectraPlusForMaskedLM(ElectraPlusConfig(flavour="modern", **GENERATOR_SIZE, **shared))
     joint = ElectraPlusForPreTraining.from_generator_discriminator(
         generator, masked_lm, embedding_sharing="all", discriminator_loss_weight=10.0, sparse_prediction=False
     )
     joint.get_input_embeddings().requires_grad_(False)
-    train_for(
-        joint,
-        seconds - first,
-        rows,
-        tokenizer,
-        seed + 1,
-        Progress("detection", lambda: joint_figures(joint, batches), curve),
-    )
+    progress = Progress("detection", lambda: joint_figures(joint, batches), curve)
+    train(joint, steps, DETECTION_LEARNING_RATE, rows, tokenizer, seed, progress)
     joint.get_input_embeddings().requires_grad_(True)
-    return joint, curve
+    return joint
 
 
 @torch.no_grad()
@@ -155,21 +158,28 @@ def start_from_cooccurrence(model: ElectraPlusForMaskedLM, rows: TokenRows, toke
     embeddings[known] = vectors[known] * model.config.initializer_range * embeddings.shape[1] ** 0.5
 
 
-def train_for(
-    model: PreTrainedModel, seconds: float, rows: TokenRows, tokenizer, seed: int, progress: Progress
+def train(
+    model: PreTrainedModel,
+    steps: int,
+    learning_rate: float,
+    rows: TokenRows,
+    tokenizer,
+    seed: int,
+    progress: Progress,
 ) -> None:
-    """Train a model with the stock `Trainer` until its wall time is spent."""
-    budget = TimeBudget(seconds)
+    """Train a model with the stock `Trainer`, with slow embeddings, or none if they are frozen."""
     embeddings = model.get_input_embeddings().weight
     groups = [{"params": [p for p in model.parameters() if p.requires_grad and p is not embeddings]}]
     if embeddings.requires_grad:
-        groups.append({"params": [embeddings], "lr": EMBEDDING_LEARNING_RATE * LEARNING_RATE, "weight_decay": 0.0})
-    optimizer = torch.optim.AdamW(groups, lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+        groups.append({"params": [embeddings], "lr": EMBEDDING_LEARNING_RATE * learning_rate, "weight_decay": 0.0})
+    optimizer = torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     arguments = TrainingArguments(
         output_dir=".",
-        max_steps=10**9,
+        max_steps=steps,
+        warmup_steps=0.02,
         per_device_train_batch_size=ROWS_PER_STEP,
         logging_steps=25,
+        include_num_input_tokens_seen="non_padding",
         report_to="none",
         save_strategy="no",
         disable_tqdm=True,
@@ -181,13 +191,11 @@ def train_for(
         args=arguments,
         train_dataset=rows,
         data_collator=DataCollatorForReplacedTokenDetection(tokenizer, mask_rate=MASK_RATE, seed=seed),
-        optimizers=(optimizer, budget.scheduler(optimizer)),
-        callbacks=[PretrainingMetricsCallback(), budget, progress],
+        optimizers=(optimizer, None),
+        callbacks=[PretrainingMetricsCallback(), progress],
     )
     trainer.pop_callback(PrinterCallback)  # the bar says it all
-    progress.start(budget)
     trainer.train()
-    progress.bar.close()
 
 
 def held_out_batches(tokenizer, held_out: TokenRows, num_rows: int = 640) -> list[dict[str, torch.Tensor]]:
@@ -248,7 +256,7 @@ def finetune_once(start, tokenizer, examples, held_out, seed: int, epochs: int):
         num_train_epochs=epochs,
         per_device_train_batch_size=32,
         per_device_eval_batch_size=100,
-        # the best of 3e-4, 1e-3 and 3e-3 with pretraining; without it 1e-3 and 3e-3 are equal
+        # the best of 3e-4, 1e-3 and 3e-3, and of 6, 12 and 20 epochs at 300 labels; from scratch these hardly differ
         learning_rate=1e-3,
         weight_decay=0.1,
         warmup_steps=0.1,
@@ -277,33 +285,31 @@ def finetune_once(start, tokenizer, examples, held_out, seed: int, epochs: int):
 
 def compare_finetuning(pretrained: Path, tokenizer, sentiment: Path, seed: int) -> list[dict]:
     """
-    Fine-tune with and without pretraining, on all labelled sentences and on few; save a classifier trained on all.
+    Fine-tune with and without pretraining, on few labelled sentences and on many; save a classifier trained on many.
 
-    Runs on few labels are scored on every sentence they did not train on.
+    Each run draws its sentences anew, the same for both, and is scored on every sentence it did not train on.
 
     Returns:
         `list[dict]`: `name`, `num_labels`, `num_held_out` and `accuracies`, one a run, for each row of the table.
     """
-    train = read_examples(sample_path("sentiment_train.jsonl"))
-    validation = read_examples(sample_path("sentiment_validation.jsonl"))
+    examples = [row for name in SENTIMENT_FILES for row in read_examples(sample_path(name))]
     scratch = ElectraPlusConfig.from_pretrained(pretrained, classifier_dropout=0.1, generator_config=None)
-    positive = sum(row["label"] for row in validation) / len(validation)
-    table = [{"name": "always the larger class", "num_labels": len(train), "num_held_out": len(validation),
+    positive = sum(row["label"] for row in examples) / len(examples)
+    table = [{"name": "always the larger class", "num_labels": 0, "num_held_out": len(examples),
               "accuracies": [max(positive, 1 - positive)]}]  # fmt: skip
-    bar = tqdm(total=2 * (FEW_LABELS_RUNS + 1), desc="  runs", bar_format="{l_bar}{bar}| {n}/{total}")
-    for num_labels, epochs, num_runs in ((FEW_LABELS, 12, FEW_LABELS_RUNS), (len(train), 4, 1)):
+    bar = tqdm(total=2 * (FEW_LABELS[2] + MANY_LABELS[2]), desc="  runs", bar_format="{l_bar}{bar}| {n}/{total}")
+    for num_labels, epochs, num_runs in (FEW_LABELS, MANY_LABELS):
         for name, start in (("from scratch", scratch), ("pretrained", pretrained)):
             accuracies = []
             for run in range(seed, seed + num_runs):
-                shuffled = random.Random(run).sample(train, len(train))  # the same sentences for both
-                held_out = validation + shuffled[num_labels:]
-                model, accuracy = finetune_once(start, tokenizer, shuffled[:num_labels], held_out, run, epochs)
+                shuffled = random.Random(run).sample(examples, len(examples))
+                labelled, held_out = shuffled[:num_labels], shuffled[num_labels:]
+                model, accuracy = finetune_once(start, tokenizer, labelled, held_out, run, epochs)
                 accuracies.append(accuracy)
                 bar.update()
             table.append(
                 {"name": name, "num_labels": num_labels, "num_held_out": len(held_out), "accuracies": accuracies}
             )
     bar.close()
-    model.save_pretrained(sentiment)  # the last one: pretrained, all labels
-    tokenizer.save_pretrained(sentiment)
+    save(model, tokenizer, sentiment)  # the last one: pretrained, many labels
     return table

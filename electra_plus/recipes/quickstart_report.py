@@ -1,13 +1,12 @@
 """What a person sees of the quickstart: the progress of the pretraining, its curve, and the figures at the end."""
 
 import statistics
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from tqdm.auto import tqdm
 from transformers import TrainerCallback, pipeline
-
-from electra_plus.training.callbacks import TimeBudget
 
 SENTENCES = (
     "I really love this book.",
@@ -19,7 +18,7 @@ SENTENCES = (
 
 class Progress(TrainerCallback):
     """
-    A bar that counts seconds, and a line with held-out figures at every fifth of the budget.
+    A bar over the steps, and a line with held-out figures at every fifth of them.
 
     Args:
         stage (`str`): Its name.
@@ -32,17 +31,16 @@ class Progress(TrainerCallback):
         self.evaluate = evaluate
         self.curve = curve
         self.before = curve[-1]["seconds"] if curve else 0.0
-        self.num_points = 0
+        self.fifths = 0
 
-    def start(self, budget: TimeBudget) -> None:
-        """Show the bar."""
-        self.budget = budget
-        total = max(1, round(budget.seconds))
-        self.bar = tqdm(total=total, desc=f"  {self.stage}", bar_format="{l_bar}{bar}| {n}/{total} s{postfix}")
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.started = time.perf_counter()
+        self.bar = tqdm(total=state.max_steps, desc=f"  {self.stage}", unit="step")
 
     def on_log(self, args, state, control, logs=None, **kwargs):
-        if logs and "tokens_per_second" in logs:
-            parts = [f"step {state.global_step:,}", f"{logs['tokens_per_second']:,} tokens/s"]
+        if logs and "loss" in logs:
+            rate = state.num_input_tokens_seen / (time.perf_counter() - self.started)
+            parts = [f"{rate:,.0f} tokens/s"]
             if "detection_auc" in logs:
                 parts += [f"generator {logs['generator_loss']:.2f} nats", f"detector AUC {logs['detection_auc']:.3f}"]
             else:
@@ -50,16 +48,18 @@ class Progress(TrainerCallback):
             self.bar.set_postfix_str(", ".join(parts))
 
     def on_step_end(self, args, state, control, **kwargs):
-        seconds = min(self.bar.total, round(self.budget.fraction_spent * self.budget.seconds))
-        if seconds > self.bar.n:
-            self.bar.update(seconds - self.bar.n)
-        if self.budget.fraction_spent >= (self.num_points + 1) / 5:
+        self.bar.update()
+        fifths = 5 * state.global_step // state.max_steps
+        if fifths > self.fifths:
+            self.fifths = fifths
             self.record(state.global_step)
+
+    def on_train_end(self, args, state, control, **kwargs):
+        self.bar.close()
 
     def record(self, step: int) -> None:
         """Evaluate, remember the point of the curve, and print it."""
-        self.num_points += 1
-        seconds = self.before + self.budget.fraction_spent * self.budget.seconds
+        seconds = self.before + time.perf_counter() - self.started
         figures = self.evaluate()
         self.curve.append({"stage": self.stage, "seconds": seconds, "step": step, **figures})
         if "auc" in figures:
@@ -142,15 +142,16 @@ def report(figures: dict, output: Path) -> None:
     print("\nPredictions")
     for sentence, answer in zip(SENTENCES, classify(list(SENTENCES)), strict=True):
         print(f"  {answer['label']} {answer['score']:.2f}  {sentence}")
-    fill = pipeline("fill-mask", model=str(output / "pretrained"))
+    fill = pipeline("fill-mask", model=str(output / "masked_lm"))
     words = ", ".join(f"{guess['token_str']} {guess['score']:.2f}" for guess in fill("she looked at [MASK] ."))
     print(f"  she looked at [MASK] .  ->  {words}")
     print(
         f"""
 Open them yourself:
   import electra_plus
-  from transformers import pipeline
+  from transformers import AutoModelForPreTraining, pipeline
   pipeline("text-classification", model="{output / "sentiment"}")("I really love this book.")
-  pipeline("fill-mask", model="{output / "pretrained"}")("she looked at [MASK] .")
+  pipeline("fill-mask", model="{output / "masked_lm"}")("she looked at [MASK] .")
+  AutoModelForPreTraining.from_pretrained("{output / "pretrained"}")  # generator and discriminator, to train on
 The curve is in {output / "curve.png"}, all figures in {output / "figures.json"}. Done in {figures["seconds"]:.0f} s."""
     )

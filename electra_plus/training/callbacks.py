@@ -1,4 +1,4 @@
-"""Callbacks for the stock `Trainer`: the original's training log, and a budget of wall time."""
+"""Callbacks for the stock `Trainer`: the original's training log, and masks that a resumed run repeats."""
 
 import time
 
@@ -78,49 +78,3 @@ class MaskingStepCallback(TrainerCallback):
     def on_epoch_begin(self, args, state, control, **kwargs):
         # workers are copies made after this point, so they start from the same number
         self.collator.start_at(state.global_step * args.gradient_accumulation_steps)
-
-
-class TimeBudget(TrainerCallback):
-    r"""
-    Ends the training when its wall time is spent, with a learning rate that follows the clock instead of the steps.
-
-    Give the trainer `callbacks=[budget]` and `optimizers=(optimizer, budget.scheduler(optimizer))`, and a `max_steps` that
-    is never reached. The number of steps then depends on the machine.
-
-    Args:
-        seconds (`float`): Wall time from the first step to the last.
-        warmup_fraction (`float`, *optional*, defaults to 0.02): Fraction of the time with a rising learning rate.
-    """
-
-    def __init__(self, seconds: float, warmup_fraction: float = 0.02):
-        if seconds <= 0:
-            raise ValueError(f"`seconds` must be > 0, got {seconds}.")
-        self.seconds = seconds
-        self.warmup_fraction = warmup_fraction
-        self._started: float | None = None
-
-    @property
-    def fraction_spent(self) -> float:
-        """Fraction of the budget that has passed, in [0, 1]."""
-        if self._started is None:
-            return 0.0
-        return min(1.0, (time.perf_counter() - self._started) / self.seconds)
-
-    def learning_rate_factor(self, step: int) -> float:
-        """Multiplier of the learning rate now: linear warm-up, then linear decay to a hundredth."""
-        spent = self.fraction_spent
-        if spent < self.warmup_fraction:
-            return max(spent / self.warmup_fraction, 0.01)
-        return max(0.01, (1 - spent) / (1 - self.warmup_fraction))
-
-    def scheduler(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LambdaLR:
-        """Return a scheduler that sets the learning rate by the clock."""
-        return torch.optim.lr_scheduler.LambdaLR(optimizer, self.learning_rate_factor)
-
-    def on_step_begin(self, args, state, control, **kwargs):
-        if self._started is None:
-            self._started = time.perf_counter()
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if self.fraction_spent >= 1:
-            control.should_training_stop = True

@@ -45,7 +45,7 @@ def test_version_is_printed(capsys):
             ["finetune", "--model", "nowhere", "--train-file", "none.csv", "--output", "out"],
             "`none.csv` does not exist",
         ),
-        (["quickstart", "--output", "out", "--seconds", "0"], "`seconds` must be > 0, got 0.0"),
+        (["quickstart", "--output", "out", "--steps", "1"], "`steps` must be at least 2, one for each stage, got 1"),
         (["convert", "--model", "nowhere", "--to", "stock", "--output", "out"], "'nowhere'"),
     ],
 )

@@ -15,7 +15,7 @@ from electra_plus import DataCollatorForReplacedTokenDetection, ElectraPlusForPr
 from electra_plus.data.corpus import pack_rows, read_documents
 from electra_plus.metrics.detection import compute_pretraining_metrics
 from electra_plus.samples import sample_path
-from electra_plus.training.callbacks import MaskingStepCallback, PretrainingMetricsCallback, TimeBudget
+from electra_plus.training.callbacks import MaskingStepCallback, PretrainingMetricsCallback
 
 
 def arguments(output_dir, **overrides) -> TrainingArguments:
@@ -191,23 +191,3 @@ def test_everything_the_original_logs_is_logged(tmp_path, tokenizer, real_rows):
         expected = entry["generator_loss"] + 50 * entry["discriminator_loss"]
         assert entry["loss"] == pytest.approx(expected, rel=1e-2)  # logged figures are rounded
     assert not trainer.model._forward_hooks  # nothing stays behind
-
-
-def test_time_budget_ends_the_training_and_lowers_the_learning_rate(tmp_path, tokenizer, real_rows):
-    budget = TimeBudget(seconds=1.0, warmup_fraction=0.1)
-    model = joint_model()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    trainer = Trainer(
-        model=model,
-        args=arguments(tmp_path, max_steps=10**6, logging_steps=1),
-        train_dataset=real_rows,
-        data_collator=DataCollatorForReplacedTokenDetection(tokenizer),
-        optimizers=(optimizer, budget.scheduler(optimizer)),
-        callbacks=[budget],
-    )
-    trainer.train()
-    rates = [entry["learning_rate"] for entry in trainer.state.log_history if "learning_rate" in entry]
-    assert 3 < trainer.state.global_step < 10_000
-    assert max(rates) > 5e-4 and rates[-1] < 2e-4
-    with pytest.raises(ValueError, match="seconds"):
-        TimeBudget(0)
