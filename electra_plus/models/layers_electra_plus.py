@@ -18,6 +18,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.pytorch_utils import apply_chunking_to_forward
 
 from .configuration_electra_plus import ElectraPlusConfig
+from .local_attention_electra_plus import block_attention
 
 
 def make_norm(config: ElectraPlusConfig, size: int) -> nn.Module:
@@ -117,10 +118,12 @@ class MultiHeadAttention(nn.Module):
         return states.view(*states.shape[:-1], -1, self.head_size).transpose(1, 2)
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs):
+        dropout = self.dropout.p if self.training else 0.0
+        if attention_mask is not None and attention_mask.dim() == 5:  # one for each block of the row
+            return block_attention(query, key, value, attention_mask, dropout, self.scaling).flatten(-2), None
         attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
         )
-        dropout = self.dropout.p if self.training else 0.0
         output, weights = attend(
             self, query, key, value, attention_mask, dropout=dropout, scaling=self.scaling, **kwargs
         )

@@ -29,6 +29,7 @@ from .layers_electra_plus import (
     ElectraPlusLayer,
     ElectraPlusSelfAttention,
 )
+from .local_attention_electra_plus import block_length, block_mask
 
 # Stock BERT's names -> ours, so that its folders load directly. ELECTRA's names are ours already.
 STOCK_BERT_KEY_MAPPING = {
@@ -253,7 +254,27 @@ class ElectraPlusModel(ElectraPlusPreTrainedModel):
                 "full_attention": create_bidirectional_mask,
                 "sliding_attention": create_bidirectional_sliding_window_mask,
             }
-        return {kind: make[kind](**arguments) for kind in sorted(set(self.config.layer_types))}
+        masks = {kind: make[kind] for kind in sorted(set(self.config.layer_types))}
+        if self._attends_in_blocks(attention_mask, hidden_states.shape[1]):
+            masks["sliding_attention"] = self._block_mask
+        return {kind: make_mask(**arguments) for kind, make_mask in masks.items()}
+
+    def _attends_in_blocks(self, attention_mask: Tensor | None, length: int) -> bool:
+        """Whether local layers can and should do without a mask of the whole row."""
+        window = self.config.sliding_window
+        return (
+            window is not None
+            and not self.config.is_decoder
+            and self.config._attn_implementation == "sdpa"
+            and (attention_mask is None or attention_mask.dim() == 2)
+            and length > block_length(window) + 2 * window  # the keys of a block; a shorter row has fewer
+        )
+
+    def _block_mask(self, config, inputs_embeds, attention_mask) -> Tensor:
+        batch_size, length, _ = inputs_embeds.shape
+        return block_mask(
+            length, config.sliding_window, batch_size, inputs_embeds.dtype, inputs_embeds.device, attention_mask
+        )
 
     def _cross_attention_mask(self, encoder_attention_mask, hidden_states, encoder_hidden_states) -> Tensor | None:
         if encoder_attention_mask is None or encoder_hidden_states is None:

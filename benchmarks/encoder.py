@@ -1,0 +1,183 @@
+"""
+How fast is the encoder, beside stock ELECTRA of the same size and a stock ModernBERT of the same width and depth?
+
+Two questions, each with its own interleaved rounds, all in float32 with random weights and tokens:
+
+- `long`: modern-small forward, 16 rows of 512 tokens and 1 row of 8,192; time, and growth of memory in a fresh process.
+- `classic`: small, 16 rows of 128 tokens, forward, and forward with backward; without dropout, so that outputs are equal.
+
+    python benchmarks/encoder.py --rounds 5
+    python benchmarks/encoder.py --only classic
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+import transformers
+from machine import RESULTS, save_result
+
+from electra_plus import ElectraPlusConfig, ElectraPlusModel
+
+VOCAB_SIZE = 30522
+SHAPES = {"16 x 512": (16, 512), "1 x 8192": (1, 8192)}
+
+
+def modern_small() -> torch.nn.Module:
+    """Ours."""
+    return ElectraPlusModel(ElectraPlusConfig.preset("modern-small", vocab_size=VOCAB_SIZE, generator_config=None))
+
+
+def modernbert() -> torch.nn.Module:
+    """Return the peer: as wide, as deep, with an MLP as large, heads of the same size, the same windows."""
+    ours = ElectraPlusConfig.preset("modern-small")
+    config = transformers.ModernBertConfig(
+        vocab_size=VOCAB_SIZE,
+        hidden_size=ours.hidden_size,
+        intermediate_size=ours.intermediate_size,
+        num_hidden_layers=ours.num_hidden_layers,
+        num_attention_heads=ours.num_attention_heads,
+        pad_token_id=0,
+        cls_token_id=2,
+        sep_token_id=3,
+        bos_token_id=2,
+        eos_token_id=3,
+    )
+    return transformers.ModernBertModel(config)
+
+
+def classic_pair() -> dict[str, torch.nn.Module]:
+    """Stock ELECTRA-small and ours with the same weights."""
+    stock = transformers.ElectraModel(transformers.ElectraConfig())
+    ours = ElectraPlusModel(ElectraPlusConfig.preset("small", generator_config=None))
+    ours.load_state_dict(stock.state_dict(), strict=True)
+    return {"stock": stock, "electra_plus": ours}
+
+
+MODELS = {"electra_plus": modern_small, "modernbert": modernbert}
+
+
+def forward(model: torch.nn.Module, input_ids: torch.Tensor) -> float:
+    """Seconds of a forward pass."""
+    started = time.perf_counter()
+    with torch.no_grad():
+        model(input_ids)
+    return time.perf_counter() - started
+
+
+def forward_backward(model: torch.nn.Module, input_ids: torch.Tensor) -> float:
+    """Seconds of a forward and a backward pass."""
+    started = time.perf_counter()
+    model(input_ids).last_hidden_state.square().mean().backward()
+    seconds = time.perf_counter() - started
+    model.zero_grad()
+    return seconds
+
+
+def interleaved(runs: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Call each run in turn, `rounds` times after one call that does not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(rounds + 1):
+        for name, run in runs.items():
+            taken = run()
+            if number:
+                seconds[name].append(taken)
+    return seconds
+
+
+def peak_memory(kind: str, shape: tuple[int, int]) -> int:
+    """Growth of the resident set's peak over a forward pass in a fresh process, in bytes (Linux)."""
+    code = f"""
+import re, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import encoder, torch
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+model = encoder.MODELS[{kind!r}]().eval()
+encoder.forward(model, torch.randint(5, 1000, (1, 64)))
+before = peak()
+encoder.forward(model, torch.randint(5, 1000, {shape!r}))
+print(peak() - before)
+"""
+    return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+
+
+def measure_long(rounds: int) -> dict:
+    """Ours and the peer at both lengths."""
+    torch.manual_seed(0)
+    models = {kind: make().eval() for kind, make in MODELS.items()}
+    batches = {name: torch.randint(5, VOCAB_SIZE, shape) for name, shape in SHAPES.items()}
+    runs = {
+        f"{kind}, {name}": partial(forward, model, ids)
+        for name, ids in batches.items()
+        for kind, model in models.items()
+    }
+    seconds = interleaved(runs, rounds)
+    short, long = SHAPES
+    growth = {
+        kind: [b / a for a, b in zip(seconds[f"{kind}, {short}"], seconds[f"{kind}, {long}"], strict=True)]
+        for kind in models
+    }  # both shapes hold 8,192 tokens
+    ratios = [
+        ours / peer for ours, peer in zip(seconds[f"electra_plus, {long}"], seconds[f"modernbert, {long}"], strict=True)
+    ]
+    memory = {f"{kind}, {name}": peak_memory(kind, shape) for name, shape in SHAPES.items() for kind in models}
+    return {"seconds": seconds, "growth_of_cost_per_token": growth, "ratio": ratios, "resident_growth_bytes": memory}
+
+
+def measure_classic(rounds: int) -> dict:
+    """Ours and stock ELECTRA, with equal outputs."""
+    torch.manual_seed(0)
+    models = {kind: model.eval() for kind, model in classic_pair().items()}
+    input_ids = torch.randint(5, VOCAB_SIZE, (16, 128))
+    with torch.no_grad():
+        states = [model(input_ids).last_hidden_state for model in models.values()]
+    found: dict = {"largest_difference": (states[0] - states[1]).abs().max().item()}
+    for name, run in (("forward", forward), ("forward_backward", forward_backward)):
+        seconds = interleaved({kind: partial(run, model, input_ids) for kind, model in models.items()}, rounds)
+        ratios = [stock / ours for stock, ours in zip(seconds["stock"], seconds["electra_plus"], strict=True)]
+        found[name] = {"seconds": seconds, "speed_ratio": ratios}
+    return found
+
+
+MEASUREMENTS = {"long": measure_long, "classic": measure_classic}
+
+
+def summary(name: str, found: dict) -> str:
+    """Say in a line or two what was found."""
+    if name == "long":
+        growth = {kind: statistics.median(values) for kind, values in found["growth_of_cost_per_token"].items()}
+        memory = found["resident_growth_bytes"]
+        return (
+            f"long: cost per token from 512 to 8,192 tokens grows {growth['electra_plus']:.2f} times "
+            f"(ModernBERT {growth['modernbert']:.2f}); at 8,192 {statistics.median(found['ratio']):.2f} of its time, "
+            f"{memory['electra_plus, 1 x 8192'] / memory['modernbert, 1 x 8192']:.2f} of its memory"
+        )
+    speeds = (statistics.median(found[kind]["speed_ratio"]) for kind in ("forward", "forward_backward"))
+    return "classic: {:.2f} times stock's speed forward, {:.2f} forward and backward".format(*speeds)
+
+
+def main() -> None:
+    """Measure, print and save after every question."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default: %(default)s)")
+    parser.add_argument("--only", choices=MEASUREMENTS, help="measure one question and keep the others' results")
+    options = parser.parse_args()
+    file = RESULTS / "encoder.json"
+    results = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    results.pop("machine", None)
+    for name, measure in MEASUREMENTS.items():
+        if options.only in (None, name):
+            results[name] = {"rounds": options.rounds, **measure(options.rounds)}
+            print(summary(name, results[name]))
+            print(save_result("encoder", results))
+
+
+if __name__ == "__main__":
+    main()
