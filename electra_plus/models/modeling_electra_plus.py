@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Unpack
 
 import torch
@@ -30,6 +31,7 @@ from .layers_electra_plus import (
     ElectraPlusSelfAttention,
 )
 from .local_attention_electra_plus import block_length, block_mask
+from .packing_electra_plus import flash_arguments, packed_document_ids, positions_in_documents
 
 # Stock BERT's names -> ours, so that its folders load directly. ELECTRA's names are ours already.
 STOCK_BERT_KEY_MAPPING = {
@@ -166,6 +168,7 @@ class ElectraPlusModel(ElectraPlusPreTrainedModel):
         encoder_attention_mask: Tensor | None = None,
         past_key_values: Cache | None = None,
         use_cache: bool | None = None,
+        document_ids: Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPastAndCrossAttentions:
         r"""
@@ -180,7 +183,8 @@ class ElectraPlusModel(ElectraPlusPreTrainedModel):
             token_type_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
                 Segment ids. `None` is segment 0.
             position_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
-                Positions in `[0, max_position_embeddings)`. `None` counts from 0 (after what the cache holds).
+                Positions in `[0, max_position_embeddings)`. `None` counts from 0 (after what the cache holds). In an encoder,
+                a 0 within a row begins another document, which is kept apart as `document_ids` would.
             inputs_embeds (`torch.FloatTensor` of shape `(batch_size, sequence_length, embedding_size)`, *optional*):
                 Word vectors instead of ids.
             encoder_hidden_states (`torch.FloatTensor` of shape `(batch_size, source_length, hidden_size)`, *optional*):
@@ -188,13 +192,16 @@ class ElectraPlusModel(ElectraPlusPreTrainedModel):
             encoder_attention_mask (`torch.Tensor` of shape `(batch_size, source_length)`, *optional*): 1 for tokens, 0 for padding.
             past_key_values ([`~transformers.Cache`], *optional*): Keys and values of earlier tokens (decoder only).
             use_cache (`bool`, *optional*): Return such a cache. `None` takes `config.use_cache` of a decoder.
+            document_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
+                For packed rows: the document of each token, -1 for padding. Tokens attend within their document only, and
+                positions restart in each. `cu_seq_lens_q`, as flash attention takes it, does the same for a single row.
 
         Returns:
             [`~transformers.modeling_outputs.BaseModelOutputWithPastAndCrossAttentions`]
 
         Raises:
-            ValueError: Not exactly one of `input_ids` and `inputs_embeds`, rows longer than the position table, or
-                `encoder_hidden_states` for a model without cross-attention.
+            ValueError: Not exactly one of `input_ids` and `inputs_embeds`, rows longer than the position table,
+                `encoder_hidden_states` for a model without cross-attention, or packed rows with a cache.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("You must specify exactly one of `input_ids` and `inputs_embeds`.")
@@ -203,7 +210,11 @@ class ElectraPlusModel(ElectraPlusPreTrainedModel):
                 "`encoder_hidden_states` needs cross-attention layers. Build the model with "
                 "`is_decoder=True, add_cross_attention=True` in its config."
             )
-        use_cache = bool(use_cache) and self.config.is_decoder
+        if document_ids is not None and past_key_values is not None:
+            raise ValueError(
+                "`document_ids` are for whole texts, got `past_key_values` as well. Leave one of them out."
+            )
+        use_cache = bool(use_cache) and self.config.is_decoder and document_ids is None
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
             if encoder_hidden_states is not None:
@@ -213,6 +224,18 @@ class ElectraPlusModel(ElectraPlusPreTrainedModel):
             past_key_values.cross_attention_cache = DynamicCache()
 
         tokens = input_ids if inputs_embeds is None else inputs_embeds
+        if document_ids is None and not self.config.is_decoder:
+            document_ids = packed_document_ids(position_ids, attention_mask, kwargs.get("cu_seq_lens_q"))
+        if document_ids is not None:
+            if document_ids.shape != tokens.shape[:2]:
+                raise ValueError(
+                    f"`document_ids` must be of shape {tuple(tokens.shape[:2])}, a number for each token, got "
+                    f"{tuple(document_ids.shape)}."
+                )
+            if position_ids is None:
+                position_ids = positions_in_documents(document_ids)
+            if self.config._attn_implementation.startswith("flash") and "cu_seq_lens_q" not in kwargs:
+                kwargs.update(flash_arguments(document_ids))
         past_length = past_key_values.get_seq_length() if past_key_values is not None else 0
         length = past_length + tokens.shape[1]
         if self.embeddings.position_embeddings is not None and position_ids is None:
@@ -228,7 +251,7 @@ class ElectraPlusModel(ElectraPlusPreTrainedModel):
         hidden_states = self.embeddings_project(self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds))
         hidden_states = self.encoder(
             hidden_states,
-            self._attention_masks(attention_mask, hidden_states, past_key_values, position_ids),
+            self._attention_masks(attention_mask, hidden_states, past_key_values, document_ids),
             position_ids,
             encoder_hidden_states=encoder_hidden_states,
             encoder_attention_mask=self._cross_attention_mask(
@@ -242,10 +265,16 @@ class ElectraPlusModel(ElectraPlusPreTrainedModel):
         )
 
     def _attention_masks(
-        self, attention_mask, hidden_states, past_key_values, position_ids
+        self, attention_mask, hidden_states, past_key_values, document_ids
     ) -> dict[str, Tensor | None]:
         """Return one mask for each kind of layer; `None` where nothing has to be hidden."""
         arguments = {"config": self.config, "inputs_embeds": hidden_states, "attention_mask": attention_mask}
+        if document_ids is not None:
+            # padding is a document of its own, so that its tokens have something to look at
+            arguments["attention_mask"] = attention_mask = None
+            arguments["and_mask_function"] = lambda batch_idx, head_idx, q_idx, kv_idx: (
+                document_ids[batch_idx, q_idx] == document_ids[batch_idx, kv_idx]
+            )
         if self.config.is_decoder:
             arguments["past_key_values"] = past_key_values
             make = {"full_attention": create_causal_mask, "sliding_attention": create_sliding_window_causal_mask}
@@ -256,7 +285,7 @@ class ElectraPlusModel(ElectraPlusPreTrainedModel):
             }
         masks = {kind: make[kind] for kind in sorted(set(self.config.layer_types))}
         if self._attends_in_blocks(attention_mask, hidden_states.shape[1]):
-            masks["sliding_attention"] = self._block_mask
+            masks["sliding_attention"] = partial(self._block_mask, document_ids=document_ids)
         return {kind: make_mask(**arguments) for kind, make_mask in masks.items()}
 
     def _attends_in_blocks(self, attention_mask: Tensor | None, length: int) -> bool:
@@ -270,11 +299,10 @@ class ElectraPlusModel(ElectraPlusPreTrainedModel):
             and length > block_length(window) + 2 * window  # the keys of a block; a shorter row has fewer
         )
 
-    def _block_mask(self, config, inputs_embeds, attention_mask) -> Tensor:
+    def _block_mask(self, config, inputs_embeds, attention_mask, document_ids, **kwargs) -> Tensor:
         batch_size, length, _ = inputs_embeds.shape
-        return block_mask(
-            length, config.sliding_window, batch_size, inputs_embeds.dtype, inputs_embeds.device, attention_mask
-        )
+        dtype, device = inputs_embeds.dtype, inputs_embeds.device
+        return block_mask(length, config.sliding_window, batch_size, dtype, device, attention_mask, document_ids)
 
     def _cross_attention_mask(self, encoder_attention_mask, hidden_states, encoder_hidden_states) -> Tensor | None:
         if encoder_attention_mask is None or encoder_hidden_states is None:

@@ -2,6 +2,7 @@
 
 from typing import Unpack
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.activations import ACT2FN
@@ -16,6 +17,7 @@ from transformers.utils.generic import can_return_tuple
 
 from .configuration_electra_plus import ElectraPlusConfig
 from .modeling_electra_plus import ElectraPlusModel, ElectraPlusPreTrainedModel
+from .packing_electra_plus import packed_document_ids, unpack_documents
 
 
 def _head_dropout(config: ElectraPlusConfig) -> nn.Dropout:
@@ -87,24 +89,32 @@ class ElectraPlusForSequenceClassification(ElectraPlusPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
+        document_ids: Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> SequenceClassifierOutput:
         r"""
-        Classify each row; arguments as in [`ElectraPlusModel.forward`].
+        Classify each row, or each document of packed rows; arguments as in [`ElectraPlusModel.forward`].
 
         Args:
             labels (`torch.Tensor` of shape `(batch_size,)` or `(batch_size, num_labels)`, *optional*):
-                Class ids, one 0/1 float for each label, or target numbers, by `config.problem_type`.
+                Class ids, one 0/1 float for each label, or target numbers, by `config.problem_type`. For packed rows one
+                for each document, as are the logits, in the order of the documents' numbers.
         """
+        if document_ids is None:
+            document_ids = packed_document_ids(position_ids, attention_mask, kwargs.get("cu_seq_lens_q"))
         outputs = self.electra(
             input_ids,
             attention_mask=attention_mask,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
             inputs_embeds=inputs_embeds,
+            document_ids=document_ids,
             **kwargs,
         )
-        logits = self.classifier(outputs.last_hidden_state, attention_mask)
+        states = outputs.last_hidden_state
+        if document_ids is not None:
+            states, attention_mask = unpack_documents(states, document_ids)
+        logits = self.classifier(states, attention_mask)
         loss = None
         if labels is not None:
             loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config)
@@ -182,24 +192,35 @@ class ElectraPlusForQuestionAnswering(ElectraPlusPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         start_positions: Tensor | None = None,
         end_positions: Tensor | None = None,
+        document_ids: Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> QuestionAnsweringModelOutput:
         r"""
         Score every token as start and as end of the answer; arguments as in [`ElectraPlusModel.forward`].
 
+        Of packed rows each document is a row of the logits, in the order of their numbers, with the lowest number for padding.
+
         Args:
             start_positions, end_positions (`torch.LongTensor` of shape `(batch_size,)`, *optional*):
-                Token index of the answer's first and last token; an index beyond the row is ignored in the loss.
+                Token index of the answer's first and last token, of packed rows within the document; an index beyond the row
+                is ignored in the loss.
         """
+        if document_ids is None:
+            document_ids = packed_document_ids(position_ids, attention_mask, kwargs.get("cu_seq_lens_q"))
         outputs = self.electra(
             input_ids,
             attention_mask=attention_mask,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
             inputs_embeds=inputs_embeds,
+            document_ids=document_ids,
             **kwargs,
         )
-        start_logits, end_logits = self.qa_outputs(outputs.last_hidden_state).unbind(dim=-1)
+        logits = self.qa_outputs(outputs.last_hidden_state)
+        if document_ids is not None:
+            logits, mask = unpack_documents(logits, document_ids)
+            logits = logits.masked_fill(mask[..., None] == 0, torch.finfo(logits.dtype).min)
+        start_logits, end_logits = logits.unbind(dim=-1)
         loss = None
         if start_positions is not None and end_positions is not None:
             loss = self.loss_function(start_logits, end_logits, start_positions, end_positions)

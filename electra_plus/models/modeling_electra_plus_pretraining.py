@@ -25,6 +25,7 @@ from .objectives_electra_plus import (
     replaced_token_labels,
     sample_replacements,
 )
+from .packing_electra_plus import packed_attention_mask, packed_document_ids, positions_in_documents
 
 logger = logging.get_logger(__name__)
 
@@ -334,6 +335,7 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
+        document_ids: Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> ElectraPlusForPreTrainingOutput:
         r"""
@@ -353,7 +355,11 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
             "attention_mask": attention_mask,
             "token_type_ids": token_type_ids,
             "position_ids": position_ids,
+            "document_ids": document_ids,
         }
+        if document_ids is None:
+            documents = packed_document_ids(position_ids, attention_mask, kwargs.get("cu_seq_lens_q"))
+            encoder_inputs["document_ids"] = documents
         joint = {}
         if labels is not None:
             if input_ids is None:
@@ -378,7 +384,7 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
         Args:
             input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Text with mask tokens.
             labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Original ids at masked slots, else -100.
-            encoder_inputs: `attention_mask`, `token_type_ids`, `position_ids`.
+            encoder_inputs: `attention_mask`, `token_type_ids`, `position_ids`, `document_ids`.
 
         Returns:
             `tuple`: the corrupted ids `(batch_size, sequence_length)`, and `generator_loss`, `generator_accuracy`,
@@ -392,8 +398,11 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
             drawn = sample_replacements(slot_logits, self.config.generator_temperature, forbidden_ids)
             corrupted_ids = input_ids.masked_scatter(masked, drawn)
             uncorrupted_ids = torch.where(masked, labels, input_ids)
-            attention_mask = encoder_inputs.get("attention_mask")
-            padding = attention_mask if attention_mask is not None and attention_mask.dim() == 2 else None
+            padding = encoder_inputs.get("attention_mask")
+            if encoder_inputs.get("document_ids") is not None:
+                padding = encoder_inputs["document_ids"] >= 0
+            elif padding is not None and padding.dim() != 2:
+                padding = None
             rtd_labels = replaced_token_labels(corrupted_ids, uncorrupted_ids, padding)
             correct = (slot_logits.argmax(dim=-1) == original_ids).float().sum() / max(original_ids.numel(), 1)
         return corrupted_ids, {
@@ -428,6 +437,10 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
             return outputs
 
         known = {name: value for name, value in encoder_inputs.items() if value is not None}
+        document_ids = known.pop("document_ids", None)
+        if document_ids is not None:
+            known.setdefault("position_ids", positions_in_documents(document_ids))
+            known["attention_mask"] = packed_attention_mask(document_ids, generator.dtype)
         hook = generator.base_model.register_forward_hook(gather)
         try:
             return generator(input_ids, return_dict=True, **known).logits[0]
