@@ -151,7 +151,8 @@ class ElectraPlusConfig(PreTrainedConfig):
             Whole configuration of the generator, of any model type that `AutoModelForMaskedLM` knows.
         embedding_sharing (`str`, *optional*, defaults to `"all"`):
             What generator and discriminator share: `"all"` (word, position and type tables and their norm, as released),
-            `"word"` (word table only) or `"none"`.
+            `"word"` (word table only), `"gdes"` (word and position tables, but the discriminator trains only a difference of
+            its own to the generator's: DeBERTaV3, section 3.2.2) or `"none"`.
         generator_loss_weight, discriminator_loss_weight (`float`, *optional*, defaults to 1.0 and 50.0):
             Multipliers of the two losses in their sum (ELECTRA paper, section 2 and table 6).
         generator_temperature (`float`, *optional*, defaults to 1.0): Divisor of the generator's logits when sampling, > 0.
@@ -215,7 +216,7 @@ class ElectraPlusConfig(PreTrainedConfig):
     tie_word_embeddings: bool = True
     sparse_prediction: bool = False
     generator_config: dict | PreTrainedConfig | None = None
-    embedding_sharing: Literal["all", "word", "none"] = "all"
+    embedding_sharing: Literal["all", "word", "gdes", "none"] = "all"
     generator_loss_weight: float | int = 1.0
     discriminator_loss_weight: float | int = 50.0
     generator_temperature: float | int = 1.0
@@ -335,7 +336,7 @@ class ElectraPlusConfig(PreTrainedConfig):
             )
         if self.embedding_sharing == "none":
             return
-        if not self.tie_word_embeddings:
+        if not self.tie_word_embeddings and self.embedding_sharing != "gdes":
             raise ValueError(
                 f"`embedding_sharing={self.embedding_sharing!r}` needs `tie_word_embeddings=True`, got False. "
                 "Set `embedding_sharing='none'` to train separate tables."

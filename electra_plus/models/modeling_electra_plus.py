@@ -23,6 +23,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_electra_plus import ElectraPlusConfig
+from .embedding_sharing_electra_plus import ElectraPlusEmbeddingDifferences
 from .layers_electra_plus import (
     ElectraPlusCrossAttention,
     ElectraPlusEmbeddings,
@@ -65,6 +66,7 @@ class ElectraPlusPreTrainedModel(PreTrainedModel):
     # Parts of a checkpoint that another head left there: a joint folder serves every head without a word of warning.
     _keys_to_ignore_on_load_unexpected = [
         r"^generator\.",
+        r"^embedding_differences\.",
         r"^(generator|discriminator)_predictions\.",
         r"^generator_lm_head\.",
         r"^(bert\.|electra\.)?pooler\.",
@@ -75,6 +77,9 @@ class ElectraPlusPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
+        if isinstance(module, ElectraPlusEmbeddingDifferences):
+            for difference in module.parameters():
+                init.zeros_(difference)
         if self.config.depth_scaled_init and getattr(module, "closes_residual_branch", False):
             # so that the sum over all residual branches keeps its variance whatever the depth (GPT-2, section 2.3)
             std = self.config.initializer_range / math.sqrt(2 * self.config.num_hidden_layers)

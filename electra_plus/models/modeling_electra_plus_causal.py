@@ -38,6 +38,7 @@ class ElectraPlusForCausalLM(ElectraPlusPreTrainedModel, GenerationMixin):
     _tied_weights_keys = {"generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"}
     _keys_to_ignore_on_load_unexpected = [
         r"^generator\.",
+        r"^embedding_differences\.",
         r"^discriminator_predictions\.",
         r"^(bert\.|electra\.)?pooler\.",
         r"^cls\.seq_relationship\.",

@@ -12,6 +12,13 @@ from transformers.utils import TransformersKwargs, logging
 from transformers.utils.generic import can_return_tuple
 
 from .configuration_electra_plus import ElectraPlusConfig
+from .embedding_sharing_electra_plus import (
+    ElectraPlusEmbeddingDifferences,
+    equal_embeddings,
+    fold_before_saving,
+    shared_embedding_keys,
+    tables_with_a_difference,
+)
 from .layers_electra_plus import make_norm
 from .modeling_electra_plus import (
     ElectraPlusForPreTrainingOutput,
@@ -245,7 +252,12 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
         self.discriminator_predictions = ElectraPlusDiscriminatorPredictions(config)
         self.generator = _generator_from_config(config.generator_config)
         config.generator_config = self.generator.config  # one object, so that a change of one reaches the other
-        self._tied_weights_keys = _shared_embedding_keys(self)
+        self.embedding_differences = None
+        if config.embedding_sharing == "gdes":
+            theirs, _ = tables_with_a_difference(self.generator, self.electra)
+            self.embedding_differences = ElectraPlusEmbeddingDifferences(theirs)
+            self.register_state_dict_pre_hook(fold_before_saving)
+        self._tied_weights_keys = shared_embedding_keys(self)
         self.post_init()
 
     @classmethod
@@ -264,8 +276,8 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
             discriminator ([`PreTrainedModel`] or `str`):
                 An ElectraPlus model, a stock ELECTRA model, or a folder or Hub name of either (or of a stock BERT).
             embedding_sharing (`str`, *optional*):
-                `"all"`, `"word"` or `"none"`; the discriminator's tables are kept. `None` shares what is equal already:
-                `"all"` if all tables are, else `"word"`, else `"none"`.
+                `"all"`, `"word"`, `"gdes"` or `"none"`; the discriminator's tables are kept. `None` shares what is equal
+                already: `"all"` if all tables are, else `"word"`, else `"none"`.
             config_overrides: Further fields of the joint configuration, such as `generator_temperature`.
 
         Raises:
@@ -276,7 +288,7 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
             generator = AutoModelForMaskedLM.from_pretrained(generator)
         detector = _as_detector(discriminator)
         if embedding_sharing is None:
-            embedding_sharing = _equal_embeddings(generator, detector)
+            embedding_sharing = equal_embeddings(generator, detector)
             logger.info(f"`embedding_sharing` is {embedding_sharing!r}: what both models have equal.")
         fields = {**detector.config.to_dict(), "architectures": [cls.__name__], **config_overrides}
         fields.pop("model_type")
@@ -288,11 +300,14 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
         # shared tables were overwritten by the generator's values a line above: the discriminator's count
         joint.electra.load_state_dict(detector.electra.state_dict())
         joint.tie_weights()
+        if joint.embedding_differences is not None:
+            joint.embedding_differences.set_from(*tables_with_a_difference(joint.generator, joint.electra))
         return joint
 
     @property
     def discriminator(self) -> ElectraPlusForReplacedTokenDetection:
         """The discriminator as a model of its own, with the same parameters (not a copy), for `save_pretrained`."""
+        self.fold_embeddings()
         config = copy.deepcopy(self.config)
         config.generator_config = None
         with torch.device("meta"):
@@ -324,7 +339,22 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
         self.vocab_size = self.config.vocab_size
         self.config.generator_config = self.generator.config
         self.tie_weights()
+        if self.embedding_differences is not None:
+            self.embedding_differences.resize_words(self.config.vocab_size)
+            self.fold_embeddings()
         return self.get_input_embeddings()
+
+    def tie_weights(self, *args, **kwargs):
+        """Tie what is shared, as [`PreTrainedModel.tie_weights`], which runs after building and loading a model."""
+        super().tie_weights(*args, **kwargs)
+        if getattr(self, "embedding_differences", None) is not None:
+            for table in tables_with_a_difference(self.generator, self.electra)[1].values():
+                table.weight.requires_grad_(False)  # a sum of parameters, none itself
+
+    def fold_embeddings(self) -> None:
+        """With gradient-disentangled sharing, set the discriminator's tables to the generator's plus the differences."""
+        if self.embedding_differences is not None:
+            self.embedding_differences.fold(*tables_with_a_difference(self.generator, self.electra))
 
     @can_return_tuple
     def forward(
@@ -351,20 +381,21 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
         Returns:
             [`ElectraPlusForPreTrainingOutput`]
         """
+        if document_ids is None:
+            document_ids = packed_document_ids(position_ids, attention_mask, kwargs.get("cu_seq_lens_q"))
         encoder_inputs = {
             "attention_mask": attention_mask,
             "token_type_ids": token_type_ids,
             "position_ids": position_ids,
             "document_ids": document_ids,
         }
-        if document_ids is None:
-            documents = packed_document_ids(position_ids, attention_mask, kwargs.get("cu_seq_lens_q"))
-            encoder_inputs["document_ids"] = documents
         joint = {}
         if labels is not None:
             if input_ids is None:
                 raise ValueError("`labels` need `input_ids`, got `inputs_embeds`: the generator replaces token ids.")
             input_ids, joint = self.corrupt(input_ids, labels, **encoder_inputs)
+        if self.embedding_differences is not None and input_ids is not None:
+            input_ids, inputs_embeds = None, self._disentangled_embeddings(input_ids, position_ids, document_ids)
         outputs = self.electra(input_ids, inputs_embeds=inputs_embeds, **encoder_inputs, **kwargs)
         logits = self.discriminator_predictions(outputs.last_hidden_state)
         if joint:
@@ -376,6 +407,19 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
         return ElectraPlusForPreTrainingOutput(
             logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions, **joint
         )
+
+    def _disentangled_embeddings(self, input_ids: Tensor, position_ids, document_ids) -> Tensor:
+        """Return the discriminator's word vectors, with a way for its gradient to the differences, and to no other table."""
+        self.fold_embeddings()
+        vectors = self.get_input_embeddings()(input_ids)
+        if not torch.is_grad_enabled():
+            return vectors
+        if position_ids is None:
+            position_ids = torch.arange(input_ids.shape[1], device=input_ids.device)[None]
+            if document_ids is not None:
+                position_ids = positions_in_documents(document_ids)
+        path = self.embedding_differences.gradient_path(word_embeddings=input_ids, position_embeddings=position_ids)
+        return vectors + path
 
     def corrupt(self, input_ids: Tensor, labels: Tensor, **encoder_inputs) -> tuple[Tensor, dict[str, Tensor]]:
         r"""
@@ -459,35 +503,6 @@ def _generator_from_config(config) -> PreTrainedModel:
     return AutoModelForMaskedLM.from_config(config)
 
 
-def _shared_embedding_keys(model: ElectraPlusForPreTraining) -> dict[str, str]:
-    """Return `{generator's parameter: discriminator's parameter}`; the discriminator's is what a checkpoint keeps."""
-    sharing = model.config.embedding_sharing
-    if sharing == "none":
-        return {}
-    if sharing == "word":
-        return {
-            f"{_name_of(model, model.generator.get_input_embeddings())}.weight": "electra.embeddings.word_embeddings.weight"
-        }
-    theirs = getattr(model.generator.base_model, "embeddings", None)
-    theirs_shapes = {name: p.shape for name, p in theirs.named_parameters()} if theirs is not None else {}
-    ours_shapes = {name: p.shape for name, p in model.electra.embeddings.named_parameters()}
-    if theirs_shapes != ours_shapes:
-        raise ValueError(
-            f"`embedding_sharing='all'` needs the same embedding tables in both networks, got {_describe(ours_shapes)} in "
-            f"the discriminator and {_describe(theirs_shapes)} in the generator. Use `embedding_sharing='word'` or 'none'."
-        )
-    prefix = _name_of(model, theirs)
-    return {f"{prefix}.{name}": f"electra.embeddings.{name}" for name in ours_shapes}
-
-
-def _name_of(model: nn.Module, wanted: nn.Module) -> str:
-    return next(name for name, module in model.named_modules() if module is wanted)
-
-
-def _describe(shapes: dict) -> str:
-    return ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items()) or "none by that name"
-
-
 def _as_detector(discriminator: PreTrainedModel | str) -> ElectraPlusForReplacedTokenDetection:
     if isinstance(discriminator, str):
         return ElectraPlusForReplacedTokenDetection.from_pretrained(discriminator)
@@ -514,16 +529,6 @@ def _as_detector(discriminator: PreTrainedModel | str) -> ElectraPlusForReplaced
             f"{type(discriminator).__name__}, which has no such head. Train it before use."
         )
     return detector
-
-
-def _equal_embeddings(generator: PreTrainedModel, detector: ElectraPlusForReplacedTokenDetection) -> str:
-    ours = detector.electra.embeddings.state_dict()
-    theirs_module = getattr(generator.base_model, "embeddings", None)
-    theirs = theirs_module.state_dict() if theirs_module is not None else {}
-    if ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours):
-        return "all"
-    word = generator.get_input_embeddings().weight
-    return "word" if torch.equal(word, detector.get_input_embeddings().weight) else "none"
 
 
 __all__ = ["ElectraPlusForMaskedLM", "ElectraPlusForPreTraining", "ElectraPlusForReplacedTokenDetection"]
