@@ -5,7 +5,8 @@ Three questions, each with its own interleaved rounds, all in float32 with rando
 
 - `long`: modern-small forward, 16 rows of 512 tokens and 1 row of 8,192; time, and growth of memory in a fresh process.
 - `packed`: both sizes, 128 real sentences, forward and backward, packed into rows against padded to the longest.
-- `classic`: small, 16 rows of 128 tokens, forward, and forward with backward; without dropout, so that outputs are equal.
+- `classic`: small, 16 rows of 128 tokens, forward, and forward with backward; without dropout, so that outputs are equal;
+  each also under `torch.compile`, which needs a C++ compiler.
 
     python benchmarks/encoder.py --sentences sst2/train.jsonl
     python benchmarks/encoder.py --only classic --rounds 9
@@ -146,9 +147,13 @@ def measure_classic(rounds: int) -> dict:
     with torch.no_grad():
         states = [model(input_ids).last_hidden_state for model in models.values()]
     found: dict = {"largest_difference": (states[0] - states[1]).abs().max().item()}
+    models |= {f"{kind}, compiled": torch.compile(model) for kind, model in models.items()}
     for name, run in (("forward", forward), ("forward_backward", forward_backward)):
         seconds = interleaved({kind: partial(run, model, input_ids) for kind, model in models.items()}, rounds)
-        ratios = [stock / ours for stock, ours in zip(seconds["stock"], seconds["electra_plus"], strict=True)]
+        ratios = {
+            kind: [stock / other for stock, other in zip(seconds["stock"], values, strict=True)]
+            for kind, values in seconds.items()
+        }
         found[name] = {"seconds": seconds, "speed_ratio": ratios}
     return found
 
@@ -219,8 +224,12 @@ def summary(name: str, found: dict) -> str:
             "packed: {:.2f} times the real tokens/s of padded (modern-small), {:.2f} (small); ".format(*speeds)
             + f"{filling:.0%} of the padded batch is text"
         )
-    speeds = (statistics.median(found[kind]["speed_ratio"]) for kind in ("forward", "forward_backward"))
-    return "classic: {:.2f} times stock's speed forward, {:.2f} forward and backward".format(*speeds)
+    speeds = (
+        f"{kind} {statistics.median(found['forward']['speed_ratio'][kind]):.2f} forward, "
+        f"{statistics.median(found['forward_backward']['speed_ratio'][kind]):.2f} with backward"
+        for kind in ("electra_plus", "stock, compiled", "electra_plus, compiled")
+    )
+    return f"classic, times stock's speed: {'; '.join(speeds)}"
 
 
 def main() -> None:

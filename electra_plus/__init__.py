@@ -14,6 +14,7 @@ from electra_plus.version import __version__
 
 if TYPE_CHECKING:  # what editors and type checkers see; at run time `__getattr__` does the same
     from electra_plus.data.masking import DataCollatorForReplacedTokenDetection
+    from electra_plus.data.packing import DataCollatorForPacking
     from electra_plus.models.modeling_electra_plus import ElectraPlusModel
     from electra_plus.models.modeling_electra_plus_causal import ElectraPlusForCausalLM
     from electra_plus.models.modeling_electra_plus_heads import (
@@ -22,6 +23,7 @@ if TYPE_CHECKING:  # what editors and type checkers see; at run time `__getattr_
         ElectraPlusForSequenceClassification,
         ElectraPlusForTokenClassification,
     )
+    from electra_plus.models.modeling_electra_plus_long import ElectraPlusForLongSequenceClassification
     from electra_plus.models.modeling_electra_plus_pretraining import (
         ElectraPlusForMaskedLM,
         ElectraPlusForPreTraining,
@@ -29,9 +31,11 @@ if TYPE_CHECKING:  # what editors and type checkers see; at run time `__getattr_
     )
 
 __all__ = [
+    "DataCollatorForPacking",
     "DataCollatorForReplacedTokenDetection",
     "ElectraPlusConfig",
     "ElectraPlusForCausalLM",
+    "ElectraPlusForLongSequenceClassification",
     "ElectraPlusForMaskedLM",
     "ElectraPlusForMultipleChoice",
     "ElectraPlusForPreTraining",
@@ -45,7 +49,10 @@ __all__ = [
 ]
 
 _MODEL_CLASSES = {head.class_name for head in HEADS}
-_LAZY = {"DataCollatorForReplacedTokenDetection": "electra_plus.data.masking"}
+_LAZY = {
+    "DataCollatorForPacking": "electra_plus.data.packing",
+    "DataCollatorForReplacedTokenDetection": "electra_plus.data.masking",
+}
 
 register()
 

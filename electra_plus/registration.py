@@ -57,6 +57,7 @@ HEADS = (
         "AutoModelForTokenClassification",
         ("token-classification",),
     ),
+    Head("ElectraPlusForLongSequenceClassification", "modeling_electra_plus_long", None),
     Head("ElectraPlusForQuestionAnswering", "modeling_electra_plus_heads", "AutoModelForQuestionAnswering"),
     Head("ElectraPlusForMultipleChoice", "modeling_electra_plus_heads", "AutoModelForMultipleChoice"),
 )

@@ -51,7 +51,11 @@ def labelled_batch_for(name: str, length: int = 17) -> dict[str, torch.Tensor]:
             "start_positions": torch.zeros(len(tokens)).long(),
             "end_positions": torch.zeros(len(tokens)).long(),
         }
-    if name in ("ElectraPlusForSequenceClassification", "ElectraPlusForMultipleChoice"):
+    if name in (
+        "ElectraPlusForSequenceClassification",
+        "ElectraPlusForLongSequenceClassification",
+        "ElectraPlusForMultipleChoice",
+    ):
         return {**batch, "labels": torch.arange(len(tokens)) % 2}
     if name == "ElectraPlusModel":
         return batch

@@ -66,7 +66,7 @@ STOCK_VALUES = {
     "use_bias": True,
 }
 
-# Without rotary positions and local layers these say nothing, and `flavour` only fills defaults.
+# Without rotary positions, local layers and chunks these say nothing, and `flavour` only fills defaults.
 FIELDS_WITHOUT_EFFECT = (
     "flavour",
     "layer_types",
@@ -74,6 +74,9 @@ FIELDS_WITHOUT_EFFECT = (
     "local_attention",
     "global_rope_theta",
     "local_rope_theta",
+    "chunk_length",
+    "num_chunk_layers",
+    "chunks_at_once",
 )
 
 # Names in the header of a safetensors file.

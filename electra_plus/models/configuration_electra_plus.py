@@ -145,6 +145,9 @@ class ElectraPlusConfig(PreTrainedConfig):
         initializer_range (`float`, *optional*):
             Standard deviation of new weights. `None` is 0.02 for classic, `sqrt(2 / (5 * hidden_size))` for modern.
         layer_norm_eps (`float`, *optional*): Epsilon of the norms.
+        chunk_length, num_chunk_layers, chunks_at_once (`int`, *optional*, defaults to 128, 1 and 16):
+            Of [`ElectraPlusForLongSequenceClassification`]: tokens in a chunk, layers of the encoder over chunk vectors, and
+            chunks that training keeps in memory at a time.
         sparse_prediction (`bool`, *optional*, defaults to `False`):
             With labels, a masked LM scores the labelled slots only: much cheaper, `logits` are `(num_masked, vocab_size)`.
         generator_config (`dict` or [`PreTrainedConfig`], *optional*):
@@ -214,6 +217,9 @@ class ElectraPlusConfig(PreTrainedConfig):
     is_decoder: bool = False
     add_cross_attention: bool = False
     tie_word_embeddings: bool = True
+    chunk_length: int = 128
+    num_chunk_layers: int = 1
+    chunks_at_once: int = 16
     sparse_prediction: bool = False
     generator_config: dict | PreTrainedConfig | None = None
     embedding_sharing: Literal["all", "word", "gdes", "none"] = "all"
@@ -261,7 +267,7 @@ class ElectraPlusConfig(PreTrainedConfig):
         """Refuse sizes that no encoder can be built from."""
         for field in ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
                       "intermediate_size", "max_position_embeddings", "type_vocab_size",
-                      "global_attn_every_n_layers"):  # fmt: skip
+                      "global_attn_every_n_layers", "chunk_length", "num_chunk_layers", "chunks_at_once"):  # fmt: skip
             if getattr(self, field) < 1:
                 raise ValueError(f"`{field}` must be at least 1, got {getattr(self, field)}.")
         if self.hidden_size % self.num_attention_heads:
