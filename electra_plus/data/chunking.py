@@ -1,0 +1,159 @@
+"""Long texts as chunks of whole sentences, English and Chinese, each chunk with the characters it covers."""
+
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+CLOSING = "\"'”’」』）)\\]»"
+# A Latin full stop needs a space and no small letter after it; a Chinese one ends a sentence wherever it stands.
+BOUNDARY = re.compile(rf"[.!?…]+[{CLOSING}]*(?=\s+[^a-z\s])|[。！？；]+[…{CLOSING}]*|…{{2,}}[{CLOSING}]*|\n+")
+# What a full stop after does not end: titles, initials, and the commonest abbreviations.
+ABBREVIATION = re.compile(
+    r"(?:^|[\s(\"'“‘])(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Gen|Col|Capt|Sgt|Rev|Hon|vs|No|Fig|Inc|Co|Ltd|cf|e\.g|i\.e|U\.S|a\.m|p\.m)\.$"
+)
+
+
+def split_sentences(text: str) -> list[tuple[int, int]]:
+    """
+    Return where each sentence begins and ends, in characters; white space around sentences belongs to none.
+
+    Args:
+        text (`str`): English, Chinese, or both.
+
+    Example:
+
+    >>> text = 'Dr. Wu came at 3.30 p.m. today. “Late!” she said. 我很喜欢这本书。真的！'
+    >>> [text[start:end] for start, end in split_sentences(text)]
+    ['Dr. Wu came at 3.30 p.m. today.', '“Late!” she said.', '我很喜欢这本书。', '真的！']
+    """
+    spans = []
+    start = 0
+    for match in BOUNDARY.finditer(text):
+        # only the end of the sentence so far: a look back over all of it would make long texts quadratic
+        if match[0] == "." and ABBREVIATION.search(text[max(start, match.end() - 12) : match.end()]):
+            continue
+        spans.append((start, match.end()))
+        start = match.end()
+    spans.append((start, len(text)))
+    stripped = []
+    for start, end in spans:
+        sentence = text[start:end]
+        begin = start + len(sentence) - len(sentence.lstrip())
+        if sentence.strip():
+            stripped.append((begin, begin + len(sentence.strip())))
+    return stripped
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """
+    A piece of a text.
+
+    Args:
+        input_ids (`list[int]`): Token ids, `[CLS]` and `[SEP]` included.
+        offsets (`list[tuple[int, int]]`): Characters of the text that each token covers; `(0, 0)` for the two special ones.
+    """
+
+    input_ids: list[int]
+    offsets: list[tuple[int, int]]
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Characters of the text that the chunk covers."""
+        return (self.offsets[1][0], self.offsets[-2][1]) if len(self.offsets) > 2 else (0, 0)
+
+
+def chunk_text(text: str, tokenizer: PreTrainedTokenizerBase, chunk_length: int, overlap: int = 0) -> list[Chunk]:
+    r"""
+    Cut a text into chunks of whole sentences, as many as fit; a sentence longer than a chunk is cut where it must be.
+
+    Args:
+        text (`str`): Of any length. Without a token it gives one chunk of special tokens.
+        tokenizer ([`PreTrainedTokenizerBase`]): A fast one, with `[CLS]` and `[SEP]`.
+        chunk_length (`int`): Most tokens of a chunk, special ones included, at least 3.
+        overlap (`int`, *optional*, defaults to 0):
+            Most tokens of whole sentences that a chunk repeats from the end of the one before; less than `chunk_length - 2`.
+
+    Returns:
+        `list[Chunk]`
+
+    Raises:
+        ValueError: `chunk_length` or `overlap` is out of range, or the tokenizer gives no character offsets.
+    """
+    room = chunk_length - 2
+    if room < 1:
+        raise ValueError(f"`chunk_length` must be at least 3 tokens, got {chunk_length}.")
+    if not 0 <= overlap < room:
+        raise ValueError(
+            f"`overlap` must be in [0, {room}), less than the text in a chunk of {chunk_length} tokens, got {overlap}."
+        )
+    if not tokenizer.is_fast:
+        raise ValueError("`tokenizer` must be a fast one (tokenizers library): others do not say where a token stands.")
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
+    starts = [start for start, _ in offsets]
+    # sentences as ranges of tokens, none longer than a chunk
+    borders = sorted({0, len(ids), *(bisect_left(starts, start) for start, _ in split_sentences(text))})
+    pieces = [
+        (begin, min(begin + room, end))
+        for first, end in zip(borders, borders[1:], strict=False)
+        for begin in range(first, end, room)
+    ]
+
+    ranges: list[tuple[int, int]] = []
+    number = 0
+    while number < len(pieces):
+        first = last = number
+        if ranges:
+            size_of_next = pieces[number][1] - pieces[number][0]
+            while first and pieces[number][0] - pieces[first - 1][0] <= min(overlap, room - size_of_next):
+                first -= 1
+        while last < len(pieces) and pieces[last][1] - pieces[first][0] <= room:
+            last += 1
+        ranges.append((pieces[first][0], pieces[last - 1][1]))
+        number = last
+    return [
+        Chunk([tokenizer.cls_token_id, *ids[begin:end], tokenizer.sep_token_id], [(0, 0), *offsets[begin:end], (0, 0)])
+        for begin, end in ranges or [(0, 0)]
+    ]
+
+
+def chunked_row(chunks: Sequence[Chunk]) -> dict[str, list[int]]:
+    """Return the chunks of a text as one row for `ElectraPlusForLongSequenceClassification`: `input_ids`, `chunk_ids`."""
+    return {
+        "input_ids": [token for chunk in chunks for token in chunk.input_ids],
+        "chunk_ids": [number for number, chunk in enumerate(chunks) for _ in chunk.input_ids],
+    }
+
+
+@dataclass
+class DataCollatorForLongText:
+    """
+    Pads rows of chunks, as [`chunked_row`] makes them, to the longest of a batch.
+
+    Args:
+        tokenizer ([`PreTrainedTokenizerBase`]): Its `pad_token_id` fills up rows.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+
+    def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        width = max(len(feature["input_ids"]) for feature in features)
+
+        def padded(rows: Sequence[Sequence[int]], filler: int) -> torch.Tensor:
+            return torch.tensor([[*row, *[filler] * (width - len(row))] for row in rows])
+
+        batch = {
+            "input_ids": padded([feature["input_ids"] for feature in features], self.tokenizer.pad_token_id),
+            "attention_mask": padded([[1] * len(feature["input_ids"]) for feature in features], 0),
+            "chunk_ids": padded([feature["chunk_ids"] for feature in features], 0),
+        }
+        for name in ("labels", "label"):
+            if name in features[0]:
+                batch["labels"] = torch.tensor([feature[name] for feature in features])
+        return batch
