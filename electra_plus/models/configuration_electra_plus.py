@@ -146,8 +146,8 @@ class ElectraPlusConfig(PreTrainedConfig):
             Standard deviation of new weights. `None` is 0.02 for classic, `sqrt(2 / (5 * hidden_size))` for modern.
         layer_norm_eps (`float`, *optional*): Epsilon of the norms.
         chunk_length, num_chunk_layers, chunks_at_once (`int`, *optional*, defaults to 128, 1 and 16):
-            Of [`ElectraPlusForLongSequenceClassification`]: tokens in a chunk, layers of the encoder over chunk vectors, and
-            chunks that training keeps in memory at a time.
+            Of [`ElectraPlusForLongSequenceClassification`]: tokens in a chunk, layers of the encoder over chunk vectors (0:
+            chunks are weighed alone), and chunks that training keeps in memory at a time.
         sparse_prediction (`bool`, *optional*, defaults to `False`):
             With labels, a masked LM scores the labelled slots only: much cheaper, `logits` are `(num_masked, vocab_size)`.
         generator_config (`dict` or [`PreTrainedConfig`], *optional*):
@@ -267,7 +267,7 @@ class ElectraPlusConfig(PreTrainedConfig):
         """Refuse sizes that no encoder can be built from."""
         for field in ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
                       "intermediate_size", "max_position_embeddings", "type_vocab_size",
-                      "global_attn_every_n_layers", "chunk_length", "num_chunk_layers", "chunks_at_once"):  # fmt: skip
+                      "global_attn_every_n_layers", "chunk_length", "chunks_at_once"):  # fmt: skip
             if getattr(self, field) < 1:
                 raise ValueError(f"`{field}` must be at least 1, got {getattr(self, field)}.")
         if self.hidden_size % self.num_attention_heads:
@@ -297,6 +297,8 @@ class ElectraPlusConfig(PreTrainedConfig):
             rate = getattr(self, field)
             if rate is not None and not 0 <= rate < 1:
                 raise ValueError(f"`{field}` must be in [0, 1), got {rate}.")
+        if self.num_chunk_layers < 0:
+            raise ValueError(f"`num_chunk_layers` must not be negative, got {self.num_chunk_layers}. Use 0 for none.")
         for field in ("generator_loss_weight", "discriminator_loss_weight"):
             if getattr(self, field) < 0:
                 raise ValueError(

@@ -72,6 +72,15 @@ def test_chunks_are_encoded_alone_and_in_order():
     assert not torch.allclose(model(changed[None]).logits, before.logits, atol=1e-7)
 
 
+def test_without_chunk_layers_chunks_are_weighed_alone():
+    model = make(num_chunk_layers=0).eval()
+    row = texts(30)[0]
+    swapped = torch.cat([row[10:20], row[:10], row[20:]])
+    ours, other = model(row[None]), model(swapped[None])
+    assert torch.allclose(ours.logits, other.logits, atol=1e-6)
+    assert torch.allclose(ours.chunk_weights[0], other.chunk_weights[0, [1, 0, 2]], atol=1e-6)
+
+
 def test_borders_can_be_given():
     model = make().eval()
     row = texts(25)[0]
@@ -157,5 +166,7 @@ def test_what_cannot_work_is_refused():
         ElectraPlusForLongSequenceClassification(
             ElectraPlusConfig.preset("tiny", chunk_length=200, max_position_embeddings=64)
         )
+    with pytest.raises(ValueError, match="`num_chunk_layers` must not be negative, got -1"):
+        ElectraPlusConfig.preset("tiny", num_chunk_layers=-1)
     with pytest.raises(ValueError, match="`chunks_at_once` must be at least 1"):
         ElectraPlusConfig.preset("tiny", chunks_at_once=0)

@@ -1,0 +1,127 @@
+"""
+Do models that read whole documents beat the same checkpoint that reads their beginning?
+
+Sentiment of film reviews, fine-tuned from one checkpoint in five ways: cut after 128 tokens, cut after 512, chunks weighed
+alone (evidence pooling), chunks related by an encoder layer (hierarchical), and, for rotary positions, the whole text in one
+row. All see at most 2,048 tokens, all train for the same epochs, each seed draws another order and other new layers.
+Rows of the table that are in the result file are not measured again.
+
+    electra-plus quickstart --output quickstart
+    python benchmarks/long_context.py --data movie_reviews_long --start quickstart/pretrained
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+import transformers
+from machine import RESULTS, save_result
+
+from electra_plus import ElectraPlusForLongSequenceClassification, ElectraPlusForSequenceClassification
+from electra_plus.data.chunking import DataCollatorForLongText, chunk_text, chunked_row
+from electra_plus.recipes.finetuning import read_examples
+
+MAX_TOKENS = 2048
+CHUNK_LENGTH = 128
+ROWS_PER_STEP = 16
+READERS = ("first 128", "first 512", "whole text", "evidence pooling", "hierarchical")
+
+
+def truncated_rows(examples: list[dict], tokenizer, length: int) -> list[dict]:
+    """Return one row for each document, cut after `length` tokens."""
+    encoded = tokenizer([row["text"] for row in examples], truncation=True, max_length=length)
+    return [{"input_ids": ids, "labels": row["label"]} for ids, row in zip(encoded["input_ids"], examples, strict=True)]
+
+
+def chunked_rows(examples: list[dict], tokenizer) -> list[dict]:
+    """Return one row of chunks for each document."""
+    limit = MAX_TOKENS // CHUNK_LENGTH
+    chunks = [chunk_text(row["text"], tokenizer, CHUNK_LENGTH)[:limit] for row in examples]
+    return [{**chunked_row(found), "labels": row["label"]} for found, row in zip(chunks, examples, strict=True)]
+
+
+def run(reader: str, seed: int, data: Path, start: str, epochs: int, learning_rate: float) -> dict:
+    """Fine-tune and evaluate one reader; return its figures."""
+    transformers.set_seed(seed)
+    transformers.utils.logging.set_verbosity_error()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(start)
+    parts = {part: read_examples(next(data.glob(f"{part}.jsonl*"))) for part in ("train", "validation")}
+    if reader in ("evidence pooling", "hierarchical"):
+        rows = {part: chunked_rows(examples, tokenizer) for part, examples in parts.items()}
+        collate = DataCollatorForLongText(tokenizer)
+        model = ElectraPlusForLongSequenceClassification.from_pretrained(
+            start, num_labels=2, chunk_length=CHUNK_LENGTH, num_chunk_layers=int(reader == "hierarchical")
+        )
+    else:
+        length = {"first 128": 128, "first 512": 512, "whole text": MAX_TOKENS}[reader]
+        rows = {part: truncated_rows(examples, tokenizer, length) for part, examples in parts.items()}
+        collate = transformers.DataCollatorWithPadding(tokenizer)
+        model = ElectraPlusForSequenceClassification.from_pretrained(start, num_labels=2)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = transformers.TrainingArguments(
+            folder,
+            num_train_epochs=epochs,
+            learning_rate=learning_rate,
+            warmup_steps=0.1,
+            weight_decay=0.01,
+            per_device_train_batch_size=ROWS_PER_STEP,
+            per_device_eval_batch_size=ROWS_PER_STEP,
+            train_sampling_strategy="group_by_length",
+            save_strategy="no",
+            report_to="none",
+            seed=seed,
+            dataloader_pin_memory=torch.accelerator.is_available(),
+        )
+        trainer = transformers.Trainer(model=model, args=arguments, train_dataset=rows["train"], data_collator=collate)
+        started = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - started
+        found = trainer.predict(rows["validation"])
+    logits = found.predictions[0] if isinstance(found.predictions, tuple) else found.predictions
+    return {
+        "reader": reader,
+        "seed": seed,
+        "accuracy": float((logits.argmax(-1) == found.label_ids).mean()),
+        "training_seconds": seconds,
+        "peak_resident_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+
+
+def main() -> None:
+    """Measure each row in a process of its own and save after it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with train.jsonl(.gz) and validation.jsonl(.gz)"
+    )
+    parser.add_argument("--start", required=True, help="checkpoint with a tokenizer")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="(default: 0 1 2)")
+    parser.add_argument("--readers", nargs="+", choices=READERS, default=READERS, help="(default: all)")
+    parser.add_argument("--epochs", type=int, default=3, help="(default: %(default)s)")
+    parser.add_argument("--learning-rate", type=float, default=5e-4, help="(default: %(default)s)")
+    parser.add_argument("--one", nargs=2, metavar=("READER", "SEED"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    settings = {"epochs": options.epochs, "learning_rate": options.learning_rate}
+    if options.one:
+        reader, seed = options.one
+        print(json.dumps(run(reader, int(seed), options.data, options.start, **settings)))
+        return
+    file = RESULTS / "long_context.json"
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    rows = kept["rows"] if kept.get("settings") == settings else []
+    for seed in options.seeds:
+        for reader in options.readers:
+            if not any(row["reader"] == reader and row["seed"] == seed for row in rows):
+                command = [sys.executable, *sys.argv, "--one", reader, str(seed)]
+                printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+                rows.append(json.loads(printed.splitlines()[-1]))
+                print(rows[-1], save_result("long_context", {"settings": settings, "rows": rows}))
+
+
+if __name__ == "__main__":
+    main()
