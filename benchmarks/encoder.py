@@ -16,8 +16,6 @@ import argparse
 import json
 import random
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -26,7 +24,7 @@ from types import SimpleNamespace
 
 import torch
 import transformers
-from machine import RESULTS, save_result
+from machine import RESULTS, printed_by_fresh_process, save_result
 
 from electra_plus import ElectraPlusConfig, ElectraPlusModel
 from electra_plus.data.packing import DataCollatorForPacking
@@ -103,17 +101,15 @@ def interleaved(runs: dict[str, Callable[[], float]], rounds: int) -> dict[str, 
 def peak_memory(kind: str, shape: tuple[int, int]) -> int:
     """Growth of the resident set's peak over a forward pass in a fresh process, in bytes (Linux)."""
     code = f"""
-import re, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
 import encoder, torch
-peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+from machine import peak_resident_bytes
 model = encoder.MODELS[{kind!r}]().eval()
 encoder.forward(model, torch.randint(5, 1000, (1, 64)))
-before = peak()
+before = peak_resident_bytes()
 encoder.forward(model, torch.randint(5, 1000, {shape!r}))
-print(peak() - before)
+print(peak_resident_bytes() - before)
 """
-    return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    return printed_by_fresh_process(code)
 
 
 def measure_long(rounds: int) -> dict:

@@ -12,7 +12,6 @@ Rows of the table that are in the result file are not measured again.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from pathlib import Path
 
 import torch
 import transformers
-from machine import RESULTS, save_result
+from machine import RESULTS, peak_resident_bytes, save_result
 
 from electra_plus import ElectraPlusForLongSequenceClassification, ElectraPlusForSequenceClassification
 from electra_plus.data.chunking import DataCollatorForLongText, chunk_text, chunked_row
@@ -89,7 +88,7 @@ def run(reader: str, seed: int, data: Path, start: str, epochs: int, learning_ra
         "seed": seed,
         "accuracy": float((logits.argmax(-1) == found.label_ids).mean()),
         "training_seconds": seconds,
-        "peak_resident_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_resident_bytes": peak_resident_bytes(),
     }
 
 

@@ -1,8 +1,11 @@
-"""What a result was measured on, and where results go."""
+"""What a result was measured on, how memory is read, and where results go."""
 
 import json
 import os
 import platform
+import re
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,6 +28,18 @@ def machine() -> dict[str, str | int]:
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "transformers", "electra-plus")},
     }
+
+
+def peak_resident_bytes() -> int:
+    """Return the resident set's peak so far (Linux). Not `ru_maxrss`: a child process starts with its parent's peak."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) * 1024
+
+
+def printed_by_fresh_process(code: str) -> int:
+    """Run code that may import the benchmarks in an interpreter of its own; return the number it prints."""
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n{code}"
+    return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
 
 
 def save_result(name: str, result: dict) -> Path:

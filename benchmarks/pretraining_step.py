@@ -11,14 +11,11 @@ the machine meets both.
 
 import argparse
 import statistics
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import torch
 import transformers
-from machine import save_result
+from machine import printed_by_fresh_process, save_result
 
 from electra_plus import ElectraPlusConfig, ElectraPlusForPreTraining
 
@@ -87,18 +84,15 @@ def make_step(kind: str, batch_size: int, length: int):
 
 def peak_memory(kind: str, batch_size: int, length: int) -> int:
     """Growth of the resident set's peak over two steps in a fresh process, in bytes (Linux)."""
-    # not ru_maxrss: a child process starts with its parent's peak
     code = f"""
-import re, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
 import pretraining_step
-peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
-before = peak()
+from machine import peak_resident_bytes
+before = peak_resident_bytes()
 step = pretraining_step.make_step({kind!r}, {batch_size}, {length})
 step(), step()
-print(peak() - before)
+print(peak_resident_bytes() - before)
 """
-    return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    return printed_by_fresh_process(code)
 
 
 def main() -> None:

@@ -12,6 +12,8 @@ import statistics
 import sys
 from pathlib import Path
 
+from electra_plus.recipes.quickstart_report import gains
+
 FOLDER = Path(__file__).parent
 README = FOLDER.parent / "README.md"
 
@@ -81,15 +83,10 @@ def quickstart() -> str:
         spread = f" ± {statistics.stdev(accuracies):.3f}" if len(set(accuracies)) > 1 else ""
         name = rows[0]["name"]
         lines.append(f"| {rows[0]['num_labels']:,} | {name} | {statistics.mean(accuracies):.3f}{spread} |")
-    brought = []
-    for scratch, pretrained in ((1, 2), (3, 4)):  # rows of the table
-        points = [
-            100 * (statistics.mean(run["accuracies"][pretrained]["accuracies"])
-                   - statistics.mean(run["accuracies"][scratch]["accuracies"]))
-            for run in runs
-        ]  # fmt: skip
-        num_labels = runs[0]["accuracies"][scratch]["num_labels"]
-        brought.append(", ".join(f"{point:+.1f}" for point in points) + f" points at {num_labels:,} labels")
+    brought = [
+        ", ".join(f"{100 * gain:+.1f}" for _, gain, _ in of_runs) + f" points at {of_runs[0][0]:,} labels"
+        for of_runs in zip(*(gains(run["accuracies"]) for run in runs), strict=True)
+    ]
     lines += ["", f"Run by run, pretraining brings {' and '.join(brought)}."]
     return "\n".join(lines)
 
@@ -110,7 +107,7 @@ def encoder() -> str:
         memory = [long["resident_growth_bytes"][f"{kind}, {shape}"] / 2**30 for shape in ("16 x 512", "1 x 8192")]
         lines.append(f"| {name} | {short:.2f} s | {memory[0]:.2f} GiB | {row:.2f} s | {memory[1]:.2f} GiB |")
     filling = statistics.mean(packed["small"]["real_tokens"]["padded"])
-    gains = [
+    speeds = [
         f"{statistics.median(packed[preset]['speed_ratio']):.1f} times with {preset}"
         for preset in ("small", "modern-small")
     ]
@@ -118,7 +115,7 @@ def encoder() -> str:
         "",
         f"Packing {packed['sentences']} sentences (mean {packed['mean_length']:.0f} tokens) into rows of {packed['row_length']} "
         f"instead of padding them to the longest, which leaves {filling:.0%} of the batch text, raises the real tokens a second "
-        f"of a forward and backward pass {' and '.join(gains)}.",
+        f"of a forward and backward pass {' and '.join(speeds)}.",
         "",
         "ELECTRA-small, 16 rows of 128 tokens, equal weights, speed as a multiple of stock transformers:",
         "",
@@ -126,8 +123,8 @@ def encoder() -> str:
         "|---|---:|---:|",
     ]
     for kind in ("electra_plus", "stock, compiled", "electra_plus, compiled"):
-        speeds = (statistics.median(classic[name]["speed_ratio"][kind]) for name in ("forward", "forward_backward"))
-        lines.append("| {} | {:.2f} | {:.2f} |".format(kind.replace("compiled", "`torch.compile`"), *speeds))
+        ratios = (statistics.median(classic[name]["speed_ratio"][kind]) for name in ("forward", "forward_backward"))
+        lines.append("| {} | {:.2f} | {:.2f} |".format(kind.replace("compiled", "`torch.compile`"), *ratios))
     return "\n".join(lines)
 
 
