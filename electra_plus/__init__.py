@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # what editors and type checkers see; at run time `__getattr_
         ElectraPlusForPreTraining,
         ElectraPlusForReplacedTokenDetection,
     )
+    from electra_plus.pipelines import pipeline
 
 __all__ = [
     "DataCollatorForPacking",
@@ -45,6 +46,7 @@ __all__ = [
     "ElectraPlusForTokenClassification",
     "ElectraPlusModel",
     "__version__",
+    "pipeline",
     "register",
 ]
 
@@ -52,6 +54,7 @@ _MODEL_CLASSES = {head.class_name for head in HEADS}
 _LAZY = {
     "DataCollatorForPacking": "electra_plus.data.packing",
     "DataCollatorForReplacedTokenDetection": "electra_plus.data.masking",
+    "pipeline": "electra_plus.pipelines",
 }
 
 register()

@@ -57,7 +57,12 @@ HEADS = (
         "AutoModelForTokenClassification",
         ("token-classification",),
     ),
-    Head("ElectraPlusForLongSequenceClassification", "modeling_electra_plus_long", None),
+    Head(
+        "ElectraPlusForLongSequenceClassification",
+        "modeling_electra_plus_long",
+        "AutoModelForSequenceClassification",
+        ("text-classification",),
+    ),
     Head("ElectraPlusForQuestionAnswering", "modeling_electra_plus_heads", "AutoModelForQuestionAnswering"),
     Head("ElectraPlusForMultipleChoice", "modeling_electra_plus_heads", "AutoModelForMultipleChoice"),
 )
@@ -76,10 +81,12 @@ class _StandIn(type):
 
 
 def _register_with_auto_classes(model_classes: dict[str, type]) -> None:
-    for head in HEADS:
-        if head.auto_class is not None:
-            auto_class = getattr(transformers, head.auto_class)
-            auto_class.register(ElectraPlusConfig, model_classes[head.class_name], exist_ok=True)
+    for name in {head.auto_class for head in HEADS} - {None}:
+        served = tuple(model_classes[head.class_name] for head in HEADS if head.auto_class == name)
+        # of several, transformers takes the one that `config.architectures` names, else the first
+        getattr(transformers, name).register(
+            ElectraPlusConfig, served[0] if len(served) == 1 else served, exist_ok=True
+        )
 
 
 @cache

@@ -52,32 +52,46 @@ def split_sentences(text: str) -> list[tuple[int, int]]:
 @dataclass(frozen=True)
 class Chunk:
     """
-    A piece of a text.
+    A piece of a text, on its own or after a question.
 
     Args:
         input_ids (`list[int]`): Token ids, `[CLS]` and `[SEP]` included.
-        offsets (`list[tuple[int, int]]`): Characters of the text that each token covers; `(0, 0)` for the two special ones.
+        offsets (`list[tuple[int, int]]`):
+            Characters of the text that each token covers; `(0, 0)` for special tokens and those of a question.
+        text_tokens (`range`): Where the text stands in `input_ids`.
     """
 
     input_ids: list[int]
     offsets: list[tuple[int, int]]
+    text_tokens: range
 
     @property
     def span(self) -> tuple[int, int]:
         """Characters of the text that the chunk covers."""
-        return (self.offsets[1][0], self.offsets[-2][1]) if len(self.offsets) > 2 else (0, 0)
+        if not self.text_tokens:
+            return 0, 0
+        return self.offsets[self.text_tokens[0]][0], self.offsets[self.text_tokens[-1]][1]
+
+    @property
+    def token_type_ids(self) -> list[int]:
+        """Segment ids: 1 for a text that follows a question and for its `[SEP]`, else 0."""
+        first = self.text_tokens.start
+        return [int(1 < first <= index) for index in range(len(self.input_ids))]
 
 
-def chunk_text(text: str, tokenizer: PreTrainedTokenizerBase, chunk_length: int, overlap: int = 0) -> list[Chunk]:
+def chunk_text(
+    text: str, tokenizer: PreTrainedTokenizerBase, chunk_length: int, overlap: int = 0, question: str | None = None
+) -> list[Chunk]:
     r"""
     Cut a text into chunks of whole sentences, as many as fit; a sentence longer than a chunk is cut where it must be.
 
     Args:
         text (`str`): Of any length. Without a token it gives one chunk of special tokens.
         tokenizer ([`PreTrainedTokenizerBase`]): A fast one, with `[CLS]` and `[SEP]`.
-        chunk_length (`int`): Most tokens of a chunk, special ones included, at least 3.
+        chunk_length (`int`): Most tokens of a chunk, special ones and the question's included.
         overlap (`int`, *optional*, defaults to 0):
-            Most tokens of whole sentences that a chunk repeats from the end of the one before; less than `chunk_length - 2`.
+            Most tokens of whole sentences that a chunk repeats from the end of the one before; less than the room for text.
+        question (`str`, *optional*): Stands before the text in every chunk: `[CLS] question [SEP] text [SEP]`.
 
     Returns:
         `list[Chunk]`
@@ -85,15 +99,19 @@ def chunk_text(text: str, tokenizer: PreTrainedTokenizerBase, chunk_length: int,
     Raises:
         ValueError: `chunk_length` or `overlap` is out of range, or the tokenizer gives no character offsets.
     """
-    room = chunk_length - 2
+    if not tokenizer.is_fast:
+        raise ValueError("`tokenizer` must be a fast one (tokenizers library): others do not say where a token stands.")
+    prefix = [tokenizer.cls_token_id]
+    if question is not None:
+        prefix += [*tokenizer(question, add_special_tokens=False, verbose=False)["input_ids"], tokenizer.sep_token_id]
+    room = chunk_length - len(prefix) - 1
     if room < 1:
-        raise ValueError(f"`chunk_length` must be at least 3 tokens, got {chunk_length}.")
+        least = f"{len(prefix) + 2} tokens" + (", two more than `question` with its special ones" if question else "")
+        raise ValueError(f"`chunk_length` must be at least {least}, got {chunk_length}.")
     if not 0 <= overlap < room:
         raise ValueError(
             f"`overlap` must be in [0, {room}), less than the text in a chunk of {chunk_length} tokens, got {overlap}."
         )
-    if not tokenizer.is_fast:
-        raise ValueError("`tokenizer` must be a fast one (tokenizers library): others do not say where a token stands.")
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
     starts = [start for start, _ in offsets]
@@ -118,7 +136,11 @@ def chunk_text(text: str, tokenizer: PreTrainedTokenizerBase, chunk_length: int,
         ranges.append((pieces[first][0], pieces[last - 1][1]))
         number = last
     return [
-        Chunk([tokenizer.cls_token_id, *ids[begin:end], tokenizer.sep_token_id], [(0, 0), *offsets[begin:end], (0, 0)])
+        Chunk(
+            [*prefix, *ids[begin:end], tokenizer.sep_token_id],
+            [*[(0, 0)] * len(prefix), *offsets[begin:end], (0, 0)],
+            range(len(prefix), len(prefix) + end - begin),
+        )
         for begin, end in ranges or [(0, 0)]
     ]
 

@@ -246,6 +246,8 @@ class ElectraPlusConfig(PreTrainedConfig):
         if isinstance(self.generator_config, dict):
             self.generator_config = _config_from_dict(self.generator_config)
         super().__post_init__(**kwargs)
+        # where an Auto class serves several models, transformers walks this list without asking whether there is one
+        self.architectures = self.architectures or []
         # `@strict` would run these too, but wraps what they raise; called here a user sees the plain one-line ValueError.
         self.validate_architecture()
         self.validate_ranges()

@@ -173,9 +173,11 @@ class ElectraPlusForLongSequenceClassification(ElectraPlusPreTrainedModel):
         if chunk_ids is None:
             # counted over real tokens, so that padding on the left moves no border
             chunk_ids = (real.cumsum(dim=1) - 1).clamp(min=0) // self.config.chunk_length
-        rows = torch.arange(len(real), device=real.device)[:, None].expand_as(chunk_ids)
-        pairs, of_token = torch.unique(torch.stack([rows[real], chunk_ids[real]]), dim=1, return_inverse=True)
-        return torch.full_like(chunk_ids, -1).masked_scatter(real, of_token), pairs[0]
+        stride = chunk_ids.max() + 1
+        rows = torch.arange(len(real), device=real.device)[:, None]
+        # one number for each pair of text and chunk: `unique` over pairs compares them one by one
+        numbers, of_token = torch.unique((rows * stride + chunk_ids)[real], return_inverse=True)
+        return torch.full_like(chunk_ids, -1).masked_scatter(real, of_token), numbers // stride
 
     def _encode_chunks(self, input_ids, mask, token_type_ids, **kwargs):
         """Return a vector for each chunk, `(all chunks, hidden_size)`, its tokens' weights, and what layers return."""

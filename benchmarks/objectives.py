@@ -1,0 +1,254 @@
+"""
+Which objective and which backbone learn most in the same time? And what does a task gain from it?
+
+Pretraining on books, each arm for the same compute time on one thread, from random weights:
+
+- `classic RTD`: tiny, replaced token detection with the preset's generator, joint.
+- `modern RTD`: modern-tiny, the same.
+- `modern MLM`: the backbone of modern-tiny as a masked LM.
+- `modern MLM, then RTD`: as a masked LM for three quarters of the time, then as detector, as the quickstart does.
+
+Then each checkpoint is fine-tuned for SST-2 (first 10,000 training rows, accuracy) and CoLA (Matthews correlation), beside
+both backbones from scratch. Each seed is a pretraining and a fine-tuning of its own. Time is the process's processor time, so
+that another program on the machine takes nothing from an arm; evaluation is not counted. Rows of the table that are in the
+result file are not measured again; checkpoints stay in `--work`.
+
+    python benchmarks/objectives.py --books pretrain_en_books --sst2 sst2 --cola cola
+"""
+
+import argparse
+import itertools
+import json
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import transformers
+from finetuned import finetuned
+from machine import RESULTS, save_result
+from sklearn.metrics import matthews_corrcoef
+
+from electra_plus import (
+    DataCollatorForReplacedTokenDetection,
+    ElectraPlusConfig,
+    ElectraPlusForMaskedLM,
+    ElectraPlusForPreTraining,
+    ElectraPlusForSequenceClassification,
+)
+from electra_plus.data.corpus import TokenRows, pack_rows, read_documents
+from electra_plus.data.tokenization import load_tokenizer, train_wordpiece_tokenizer
+from electra_plus.recipes.finetuning import read_examples
+from electra_plus.recipes.quickstart import held_out_batches, joint_figures, masked_lm_figures
+
+VOCAB_SIZE = 8192
+ROW_LENGTH = 128
+ROWS_PER_STEP = 16
+POINTS = 8  # of each curve
+SST2_ROWS = 10_000
+ARMS = ("classic RTD", "modern RTD", "modern MLM", "modern MLM, then RTD")
+SCRATCH = ("classic from scratch", "modern from scratch")
+MASKED_LM_FRACTION = 0.75  # of the time, in the arm of two stages
+
+
+def prepare(books: Path, work: Path) -> None:
+    """Train the tokenizer and save the rows, training and held out (the last two books), once for all arms."""
+    if (work / "rows.pt").exists():
+        return
+    documents = list(read_documents([books]))
+    tokenizer = train_wordpiece_tokenizer((line for book in documents for line in book), VOCAB_SIZE)
+    tokenizer.save_pretrained(work)
+    rows = pack_rows(documents[:-2], tokenizer, ROW_LENGTH).rows
+    torch.save((rows, pack_rows(documents[-2:], tokenizer, ROW_LENGTH).rows), work / "rows.pt")
+
+
+def train(
+    model: torch.nn.Module, batches, seconds: float, learning_rate: float, record: Callable[[float, int], None]
+) -> None:
+    """Train for `seconds` of processor time: AdamW, warm-up over a fiftieth of it, linear decay; record the curve."""
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
+    )
+    model.train()
+    spent, recorded = 0.0, 0
+    for step in itertools.count(1):
+        started = time.process_time()
+        share = spent / seconds
+        optimizer.param_groups[0]["lr"] = learning_rate * min(share * 50 + 0.02, 1.0) * (1.0 - share)
+        model(**next(batches)).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        spent += time.process_time() - started
+        if spent >= seconds or int(POINTS * spent / seconds) > recorded:
+            recorded += 1
+            record(spent, step)
+        if spent >= seconds:
+            return
+
+
+def pretrain(arm: str, seed: int, options: argparse.Namespace) -> list[dict]:
+    """Pretrain one arm, save its checkpoint, and return its curve."""
+    transformers.set_seed(seed)
+    tokenizer = load_tokenizer(options.work)
+    rows, held_out = torch.load(options.work / "rows.pt")
+    fixed = held_out_batches(tokenizer, TokenRows(held_out), num_rows=512)
+    fields = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+    fields |= {"discriminator_loss_weight": options.discriminator_loss_weight}
+    config = ElectraPlusConfig.preset("tiny" if arm.startswith("classic") else "modern-tiny", **fields)
+    curve: list[dict] = []
+
+    def stage(model, figures, mask_rate: float, seconds: float) -> None:
+        before = curve[-1]["seconds"] if curve else 0.0
+        collator = DataCollatorForReplacedTokenDetection(tokenizer, mask_rate=mask_rate, seed=seed)
+        order = itertools.chain.from_iterable(random.sample(rows, len(rows)) for _ in itertools.count())
+        batches = (collator([{"input_ids": next(order)} for _ in range(ROWS_PER_STEP)]) for _ in itertools.count())
+
+        def record(spent: float, step: int) -> None:
+            curve.append({"seconds": before + spent, "step": step, **figures(model, fixed)})
+            print(arm, seed, curve[-1], file=sys.stderr, flush=True)
+
+        train(model, batches, seconds, options.learning_rate, record)
+
+    if arm.endswith(("MLM", "then RTD")):
+        share = MASKED_LM_FRACTION if arm.endswith("then RTD") else 1.0
+        alone = ElectraPlusConfig.preset("modern-tiny", **fields, generator_config=None, sparse_prediction=True)
+        model = ElectraPlusForMaskedLM(alone)
+        stage(model, masked_lm_figures, options.mlm_mask_rate, share * options.seconds)
+        if share < 1:
+            generator = ElectraPlusForMaskedLM(config.generator_config)
+            model = ElectraPlusForPreTraining.from_generator_discriminator(
+                generator, model, discriminator_loss_weight=options.discriminator_loss_weight, sparse_prediction=False
+            )
+            stage(model, joint_figures, 0.15, (1 - share) * options.seconds)
+    else:
+        model = ElectraPlusForPreTraining(config)
+        stage(model, joint_figures, 0.15, options.seconds)
+    model.save_pretrained(checkpoint(options, arm, seed))
+    return curve
+
+
+def checkpoint(options: argparse.Namespace, arm: str, seed: int) -> Path:
+    """Return where an arm's weights lie."""
+    return options.work / f"{arm.replace(', ', ' ').replace(' ', '-')}-{seed}"
+
+
+def downstream(arm: str, seed: int, options: argparse.Namespace) -> dict[str, float]:
+    """Fine-tune an arm for both tasks; return accuracy and Matthews correlation."""
+    tokenizer = load_tokenizer(options.work)
+    tasks = {"sst2": (options.sst2, SST2_ROWS), "cola": (options.cola, None)}
+    scores = {}
+    for task, (folder, limit) in tasks.items():
+        transformers.set_seed(seed)
+        if arm in SCRATCH:
+            preset = "tiny" if arm.startswith("classic") else "modern-tiny"
+            config = ElectraPlusConfig.preset(preset, vocab_size=len(tokenizer), generator_config=None)
+            config.classifier_pooling, config.classifier_dropout = "mean", 0.1
+            model = ElectraPlusForSequenceClassification(config)
+        else:
+            model = ElectraPlusForSequenceClassification.from_pretrained(
+                checkpoint(options, arm, seed), classifier_pooling="mean", classifier_dropout=0.1
+            )
+        parts = []
+        for pattern in ("train", "validation"):
+            rows = read_examples(next(folder.glob(f"{pattern}*.jsonl*")))[: limit if pattern == "train" else None]
+            encoded = tokenizer([row["sentence"] for row in rows], truncation=True, max_length=ROW_LENGTH)["input_ids"]
+            parts.append([{"input_ids": ids, "labels": row["label"]} for ids, row in zip(encoded, rows, strict=True)])
+        predicted, labels, _ = finetuned(
+            model,
+            transformers.DataCollatorWithPadding(tokenizer),
+            *parts,
+            seed,
+            num_train_epochs=3,
+            learning_rate=options.finetuning_learning_rate,
+            per_device_train_batch_size=32,
+            per_device_eval_batch_size=128,
+        )
+        score = matthews_corrcoef(labels, predicted) if task == "cola" else (predicted == labels).mean()
+        scores[task] = float(score)
+    return scores
+
+
+def run(arm: str, seed: int, options: argparse.Namespace) -> dict:
+    """Make one row of the table."""
+    torch.set_num_threads(1)
+    transformers.utils.logging.set_verbosity_error()
+    curve = [] if arm in SCRATCH else pretrain(arm, seed, options)
+    return {"arm": arm, "seed": seed, "curve": curve, **downstream(arm, seed, options)}
+
+
+def draw(rows: list[dict], file: Path) -> None:
+    """Draw the masked LM's loss and the detector's AUC over time, mean of seeds."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.5, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.set(
+        xlabel="seconds of pretraining, one thread", ylabel="nats a masked token", title="masked LM, held-out books"
+    )
+    right.set(xlabel="seconds of pretraining, one thread", ylabel="AUC", title="detector, held-out books")
+    for color, arm in zip(("tab:blue", "tab:orange", "tab:green", "tab:red"), ARMS, strict=True):
+        curves = [row["curve"] for row in rows if row["arm"] == arm]
+        for axes, key in ((left, "masked_lm_loss"), (left, "generator_loss"), (right, "auc")):
+            points = [
+                (statistics.mean(p["seconds"] for p in same), statistics.mean(p[key] for p in same))
+                for same in zip(*curves, strict=False)
+                if all(key in p for p in same)
+            ]
+            if points:
+                style = ":" if key == "generator_loss" else "-"
+                label = f"{arm}, generator" if key == "generator_loss" else arm
+                axes.plot(
+                    *zip(*points, strict=True), marker="o", markersize=3, linestyle=style, color=color, label=label
+                )
+    for axes in (left, right):
+        axes.legend(frameon=False, fontsize=8)
+    figure.savefig(file, dpi=120)
+
+
+def main() -> None:
+    """Measure each row in a process of its own and save after it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--books", type=Path, required=True, help="folder of text files, a blank line between books")
+    parser.add_argument("--sst2", type=Path, required=True, help="folder with train*.jsonl and validation*.jsonl")
+    parser.add_argument("--cola", type=Path, required=True, help="the same")
+    parser.add_argument(
+        "--work", type=Path, default=Path("objectives"), help="tokenizer, rows, checkpoints (%(default)s)"
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="(default: 0 1 2)")
+    parser.add_argument("--arms", nargs="+", choices=ARMS + SCRATCH, default=ARMS + SCRATCH, help="(default: all)")
+    parser.add_argument("--seconds", type=float, default=300, help="of pretraining (default: %(default)s)")
+    parser.add_argument("--learning-rate", type=float, default=2e-3, help="of pretraining (default: %(default)s)")
+    parser.add_argument("--discriminator-loss-weight", type=float, default=50.0, help="(default: %(default)s)")
+    parser.add_argument("--mlm-mask-rate", type=float, default=0.3, help="of the masked LM (default: %(default)s)")
+    parser.add_argument("--finetuning-learning-rate", type=float, default=1e-3, help="(default: %(default)s)")
+    parser.add_argument("--result", default="objectives", help="name of the result file (default: %(default)s)")
+    parser.add_argument("--one", nargs=2, metavar=("ARM", "SEED"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(run(options.one[0], int(options.one[1]), options)))
+        return
+    options.work.mkdir(parents=True, exist_ok=True)
+    prepare(options.books, options.work)
+    names = ("seconds", "learning_rate", "discriminator_loss_weight", "mlm_mask_rate", "finetuning_learning_rate")
+    settings = {name: getattr(options, name) for name in names}
+    file = RESULTS / f"{options.result}.json"
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    rows = kept["rows"] if kept.get("settings") == settings else []
+    for seed in options.seeds:
+        for arm in options.arms:
+            if not any(row["arm"] == arm and row["seed"] == seed for row in rows):
+                command = [sys.executable, *sys.argv, "--one", arm, str(seed)]
+                printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+                rows.append(json.loads(printed.splitlines()[-1]))
+                print({name: value for name, value in rows[-1].items() if name != "curve"}, flush=True)
+                save_result(options.result, {"settings": settings, "rows": rows})
+    draw(rows, RESULTS / f"{options.result}.png")
+
+
+if __name__ == "__main__":
+    main()
