@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # what editors and type checkers see; at run time `__getattr_
     from electra_plus.data.packing import DataCollatorForPacking
     from electra_plus.models.modeling_electra_plus import ElectraPlusModel
     from electra_plus.models.modeling_electra_plus_causal import ElectraPlusForCausalLM
+    from electra_plus.models.modeling_electra_plus_discriminator import ElectraPlusForReplacedTokenDetection
+    from electra_plus.models.modeling_electra_plus_generator import ElectraPlusForMaskedLM
     from electra_plus.models.modeling_electra_plus_heads import (
         ElectraPlusForMultipleChoice,
         ElectraPlusForQuestionAnswering,
@@ -24,11 +26,7 @@ if TYPE_CHECKING:  # what editors and type checkers see; at run time `__getattr_
         ElectraPlusForTokenClassification,
     )
     from electra_plus.models.modeling_electra_plus_long import ElectraPlusForLongSequenceClassification
-    from electra_plus.models.modeling_electra_plus_pretraining import (
-        ElectraPlusForMaskedLM,
-        ElectraPlusForPreTraining,
-        ElectraPlusForReplacedTokenDetection,
-    )
+    from electra_plus.models.modeling_electra_plus_pretraining import ElectraPlusForPreTraining
     from electra_plus.pipelines import pipeline
 
 __all__ = [

@@ -42,8 +42,8 @@ class Head:
 HEADS = (
     Head("ElectraPlusModel", "modeling_electra_plus", "AutoModel", ("feature-extraction",)),
     Head("ElectraPlusForPreTraining", "modeling_electra_plus_pretraining", "AutoModelForPreTraining"),
-    Head("ElectraPlusForReplacedTokenDetection", "modeling_electra_plus_pretraining", None),
-    Head("ElectraPlusForMaskedLM", "modeling_electra_plus_pretraining", "AutoModelForMaskedLM", ("fill-mask",)),
+    Head("ElectraPlusForReplacedTokenDetection", "modeling_electra_plus_discriminator", None),
+    Head("ElectraPlusForMaskedLM", "modeling_electra_plus_generator", "AutoModelForMaskedLM", ("fill-mask",)),
     Head("ElectraPlusForCausalLM", "modeling_electra_plus_causal", "AutoModelForCausalLM", ("text-generation",)),
     Head(
         "ElectraPlusForSequenceClassification",

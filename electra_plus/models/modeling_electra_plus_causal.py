@@ -11,7 +11,7 @@ from transformers.utils.generic import can_return_tuple
 
 from .configuration_electra_plus import ElectraPlusConfig
 from .modeling_electra_plus import ElectraPlusModel, ElectraPlusPreTrainedModel
-from .modeling_electra_plus_pretraining import ElectraPlusGeneratorPredictions
+from .modeling_electra_plus_generator import ElectraPlusGeneratorPredictions
 
 logger = logging.get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""Models of the pretraining tasks: masked LM (generator), replaced token detection (discriminator), and both jointly."""
+"""Generator and discriminator in one model, trained jointly."""
 
 import copy
 from typing import Unpack
@@ -6,8 +6,6 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForMaskedLM, PreTrainedModel
-from transformers.activations import ACT2FN
-from transformers.modeling_outputs import MaskedLMOutput
 from transformers.utils import TransformersKwargs, logging
 from transformers.utils.generic import can_return_tuple
 
@@ -19,13 +17,12 @@ from .embedding_sharing_electra_plus import (
     shared_embedding_keys,
     tables_with_a_difference,
 )
-from .layers_electra_plus import make_norm
-from .modeling_electra_plus import (
-    ElectraPlusForPreTrainingOutput,
-    ElectraPlusForReplacedTokenDetectionOutput,
-    ElectraPlusModel,
-    ElectraPlusPreTrainedModel,
+from .modeling_electra_plus import ElectraPlusForPreTrainingOutput, ElectraPlusModel, ElectraPlusPreTrainedModel
+from .modeling_electra_plus_discriminator import (
+    ElectraPlusDiscriminatorPredictions,
+    ElectraPlusForReplacedTokenDetection,
 )
+from .modeling_electra_plus_generator import ElectraPlusForMaskedLM
 from .objectives_electra_plus import (
     masked_lm_loss,
     replaced_token_detection_loss,
@@ -35,178 +32,6 @@ from .objectives_electra_plus import (
 from .packing_electra_plus import packed_attention_mask, packed_document_ids, positions_in_documents
 
 logger = logging.get_logger(__name__)
-
-
-class ElectraPlusDiscriminatorPredictions(nn.Module):
-    """Head of the discriminator: one logit a token."""
-
-    def __init__(self, config: ElectraPlusConfig):
-        super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.activation = ACT2FN[config.hidden_act]
-        self.dense_prediction = nn.Linear(config.hidden_size, 1)
-
-    def forward(self, hidden_states: Tensor) -> Tensor:
-        return self.dense_prediction(self.activation(self.dense(hidden_states))).squeeze(-1)
-
-
-class ElectraPlusGeneratorPredictions(nn.Module):
-    """Head of the generator before the vocabulary: back to `embedding_size`, so that the tied table can score tokens."""
-
-    def __init__(self, config: ElectraPlusConfig):
-        super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.embedding_size)
-        self.activation = ACT2FN["gelu"]
-        self.LayerNorm = make_norm(config, config.embedding_size)
-
-    def forward(self, hidden_states: Tensor) -> Tensor:
-        return self.LayerNorm(self.activation(self.dense(hidden_states)))
-
-
-class ElectraPlusForReplacedTokenDetection(ElectraPlusPreTrainedModel):
-    r"""
-    The discriminator alone: says for each token whether it was replaced (stock `ElectraForPreTraining`).
-
-    Example:
-
-    ```python
-    >>> import torch
-    >>> from electra_plus import ElectraPlusConfig, ElectraPlusForReplacedTokenDetection
-    >>> model = ElectraPlusForReplacedTokenDetection(ElectraPlusConfig.preset("tiny", vocab_size=100))
-    >>> model(torch.tensor([[2, 7, 9, 3]])).logits.shape
-    torch.Size([1, 4])
-
-    ```
-    """
-
-    def __init__(self, config: ElectraPlusConfig):
-        super().__init__(config)
-        self.electra = ElectraPlusModel(config)
-        self.discriminator_predictions = ElectraPlusDiscriminatorPredictions(config)
-        self.post_init()
-
-    @can_return_tuple
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        **kwargs: Unpack[TransformersKwargs],
-    ) -> ElectraPlusForReplacedTokenDetectionOutput:
-        r"""
-        Score every token of a batch; arguments as in [`ElectraPlusModel.forward`].
-
-        Args:
-            labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
-                1 = replaced, 0 = original, -100 ignored. Padding is ignored too.
-        """
-        outputs = self.electra(
-            input_ids,
-            attention_mask=attention_mask,
-            token_type_ids=token_type_ids,
-            position_ids=position_ids,
-            inputs_embeds=inputs_embeds,
-            **kwargs,
-        )
-        logits = self.discriminator_predictions(outputs.last_hidden_state)
-        loss = None
-        if labels is not None:
-            if attention_mask is not None and attention_mask.dim() == 2:
-                labels = labels.masked_fill(attention_mask == 0, -100)
-            loss = replaced_token_detection_loss(logits, labels)
-        return ElectraPlusForReplacedTokenDetectionOutput(
-            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
-        )
-
-
-class ElectraPlusForMaskedLM(ElectraPlusPreTrainedModel):
-    r"""
-    The generator alone: predicts masked tokens.
-
-    From the folder of a joint checkpoint, `from_pretrained` returns that checkpoint's generator, whatever its model type.
-    """
-
-    accepts_loss_kwargs = True
-    _tied_weights_keys = {"generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"}
-    _keys_to_ignore_on_load_unexpected = [
-        r"^discriminator_predictions\.",
-        r"^(bert\.|electra\.)?pooler\.",
-        r"^cls\.seq_relationship\.",
-        r"position_ids$",
-    ]
-
-    def __init__(self, config: ElectraPlusConfig):
-        super().__init__(config)
-        self.electra = ElectraPlusModel(config)
-        self.generator_predictions = ElectraPlusGeneratorPredictions(config)
-        self.generator_lm_head = nn.Linear(config.embedding_size, config.vocab_size)
-        self.post_init()
-
-    def get_output_embeddings(self) -> nn.Linear:
-        return self.generator_lm_head
-
-    def set_output_embeddings(self, new_embeddings: nn.Linear):
-        self.generator_lm_head = new_embeddings
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, *model_args, **kwargs):
-        """Load a masked LM, or the generator out of a joint checkpoint; see [`PreTrainedModel.from_pretrained`]."""
-        config = kwargs.get("config")
-        if config is None and pretrained_model_name_or_path is not None:
-            config = ElectraPlusConfig.from_pretrained(pretrained_model_name_or_path, **_hub_arguments(kwargs))
-        joint_names = {"ElectraPlusForPreTraining"}
-        if isinstance(config, ElectraPlusConfig) and joint_names & set(config.architectures or []):
-            loaded = ElectraPlusForPreTraining.from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
-            if isinstance(loaded, tuple):  # output_loading_info=True
-                return loaded[0].generator, *loaded[1:]
-            return loaded.generator
-        return super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
-
-    @can_return_tuple
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        **kwargs: Unpack[TransformersKwargs],
-    ) -> MaskedLMOutput:
-        r"""
-        Score every token of the vocabulary in every slot; arguments as in [`ElectraPlusModel.forward`].
-
-        Args:
-            labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
-                Original ids at masked slots, -100 elsewhere.
-
-        Returns:
-            [`~transformers.modeling_outputs.MaskedLMOutput`]: `logits` of shape
-            `(batch_size, sequence_length, vocab_size)`; with labels and `config.sparse_prediction` of shape
-            `(num_masked, vocab_size)`, the labelled slots in row-major order. The loss is the same.
-        """
-        outputs = self.electra(
-            input_ids,
-            attention_mask=attention_mask,
-            token_type_ids=token_type_ids,
-            position_ids=position_ids,
-            inputs_embeds=inputs_embeds,
-            **kwargs,
-        )
-        states = outputs.last_hidden_state
-        if labels is not None and self.config.sparse_prediction:
-            slots = labels != -100
-            states, labels = states[slots], labels[slots]
-        logits = self.generator_lm_head(self.generator_predictions(states))
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **kwargs)
-        return MaskedLMOutput(
-            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
-        )
 
 
 class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
@@ -492,11 +317,6 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
             hook.remove()
 
 
-def _hub_arguments(kwargs: dict) -> dict:
-    names = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
-    return {name: kwargs[name] for name in names if kwargs.get(name) is not None}
-
-
 def _generator_from_config(config) -> PreTrainedModel:
     if isinstance(config, ElectraPlusConfig):  # works before registration too, as remote code must
         return ElectraPlusForMaskedLM(config)
@@ -531,4 +351,4 @@ def _as_detector(discriminator: PreTrainedModel | str) -> ElectraPlusForReplaced
     return detector
 
 
-__all__ = ["ElectraPlusForMaskedLM", "ElectraPlusForPreTraining", "ElectraPlusForReplacedTokenDetection"]
+__all__ = ["ElectraPlusForPreTraining"]

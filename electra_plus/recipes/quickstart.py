@@ -24,8 +24,9 @@ from electra_plus.data.masking import DataCollatorForReplacedTokenDetection
 from electra_plus.data.tokenization import train_wordpiece_tokenizer
 from electra_plus.metrics.detection import DetectionMetrics
 from electra_plus.models.configuration_electra_plus import ElectraPlusConfig
+from electra_plus.models.modeling_electra_plus_generator import ElectraPlusForMaskedLM
 from electra_plus.models.modeling_electra_plus_heads import ElectraPlusForSequenceClassification
-from electra_plus.models.modeling_electra_plus_pretraining import ElectraPlusForMaskedLM, ElectraPlusForPreTraining
+from electra_plus.models.modeling_electra_plus_pretraining import ElectraPlusForPreTraining
 from electra_plus.recipes.finetuning import read_examples
 from electra_plus.recipes.quickstart_report import Progress, draw_curve, report
 from electra_plus.recipes.settings import refuse_file
