@@ -46,7 +46,7 @@ from electra_plus.recipes.finetuning import read_examples
 from electra_plus.recipes.quickstart import held_out_batches, joint_figures, masked_lm_figures
 
 VOCAB_SIZE = 8192
-ROW_LENGTH = 128
+ROW_LENGTH = 64  # with few rows a step: many small steps beat few large ones in this time
 ROWS_PER_STEP = 16
 POINTS = 8  # of each curve
 SST2_ROWS = 10_000

@@ -46,7 +46,8 @@ class DataCollatorForPacking:
     The batch holds `input_ids`, `attention_mask`, `position_ids` (from 0 in each document), `document_ids` (the index of each
     token's document in the batch given, -1 for padding), and `token_type_ids` and `labels` if the documents have them. Labels
     of tokens are packed as the tokens are; one label for a document stays one, in the order given, which is the order of
-    the logits too. Any other field holds one value for each document.
+    the logits too. Any other field holds one value for each document. Where `input_ids` are lists of choices, as for multiple
+    choice, each choice is a document, and the batch also holds `num_choices` (`int`).
 
     Args:
         tokenizer ([`PreTrainedTokenizerBase`]): Its `pad_token_id` fills up rows.
@@ -54,7 +55,7 @@ class DataCollatorForPacking:
         pad_to_multiple_of (`int`, *optional*): Round the width of the batch up, for static shapes.
 
     Raises:
-        ValueError: `row_length` is below 1.
+        ValueError: `row_length` is below 1, or questions have different numbers of choices.
 
     Example:
 
@@ -80,7 +81,9 @@ class DataCollatorForPacking:
         if self.row_length < 1:
             raise ValueError(f"`row_length` must be at least 1 token, got {self.row_length}.")
 
-    def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor | int]:
+        if isinstance(features[0]["input_ids"][0], Sequence):
+            return self._packed_choices(features)
         lengths = [len(feature["input_ids"]) for feature in features]
         rows = first_fit(lengths, self.row_length)
         width = max(sum(lengths[index] for index in row) for row in rows)
@@ -115,4 +118,19 @@ class DataCollatorForPacking:
                 batch[name] = torch.as_tensor(values)
         if "label" in batch:
             batch["labels"] = batch.pop("label")
+        return batch
+
+    def _packed_choices(self, features: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor | int]:
+        """Pack every choice of every question, in their order."""
+        numbers = sorted({len(feature["input_ids"]) for feature in features})
+        if len(numbers) > 1:
+            raise ValueError(
+                f"`features` must have as many choices each, got {numbers}. Put questions of a kind together."
+            )
+        of_choices = [name for name in features[0] if name not in ("label", "labels")]
+        choices = [{name: feature[name][i] for name in of_choices} for feature in features for i in range(numbers[0])]
+        batch: dict[str, torch.Tensor | int] = {**self(choices), "num_choices": numbers[0]}
+        for name in ("label", "labels"):
+            if name in features[0]:
+                batch["labels"] = torch.as_tensor([feature[name] for feature in features])
         return batch

@@ -38,6 +38,14 @@ def pool_mean(hidden_states: Tensor, attention_mask: Tensor | None) -> Tensor:
     return (hidden_states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
 
 
+def pool_last(hidden_states: Tensor, attention_mask: Tensor | None) -> Tensor:
+    """Return the state of the last attended token; without a mask of the last slot, padding or not, as stock does."""
+    if attention_mask is None:
+        return hidden_states[:, -1]
+    last = attention_mask.sum(dim=1) - 1
+    return hidden_states[torch.arange(len(last), device=last.device), last]
+
+
 class ElectraPlusClassificationHead(nn.Module):
     """Dense layer with GELU and dropout, then the labels."""
 
@@ -238,15 +246,13 @@ class ElectraPlusSequenceSummary(nn.Module):
 
     def __init__(self, config: ElectraPlusConfig):
         super().__init__()
-        self.pool = {"first": pool_first, "mean": pool_mean, "last": lambda states, mask: states[:, -1]}[
-            config.summary_type
-        ]
+        self.pool = {"first": pool_first, "mean": pool_mean, "last": pool_last}[config.summary_type]
         self.summary = nn.Linear(config.hidden_size, config.hidden_size) if config.summary_use_proj else nn.Identity()
         self.activation = ACT2FN[config.summary_activation] if config.summary_activation else nn.Identity()
         self.last_dropout = nn.Dropout(config.summary_last_dropout)
 
-    def forward(self, hidden_states: Tensor) -> Tensor:
-        return self.last_dropout(self.activation(self.summary(self.pool(hidden_states, None))))
+    def forward(self, hidden_states: Tensor, mask: Tensor | None) -> Tensor:
+        return self.last_dropout(self.activation(self.summary(self.pool(hidden_states, mask))))
 
 
 class ElectraPlusForMultipleChoice(ElectraPlusPreTrainedModel):
@@ -271,31 +277,47 @@ class ElectraPlusForMultipleChoice(ElectraPlusPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
+        document_ids: Tensor | None = None,
+        num_choices: int | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> MultipleChoiceModelOutput:
         r"""
-        Score the choices of each question. Arguments as in [`ElectraPlusModel.forward`], each with a dimension more.
+        Score the choices of each question. Arguments as in [`ElectraPlusModel.forward`], each with a dimension more, or
+        packed rows without it, in which every document is a choice.
 
         Args:
             input_ids (`torch.LongTensor` of shape `(batch_size, num_choices, sequence_length)`, *optional*)
             inputs_embeds (`torch.FloatTensor` of shape `(batch_size, num_choices, sequence_length, embedding_size)`, *optional*)
             labels (`torch.LongTensor` of shape `(batch_size,)`, *optional*): Index of the right choice.
+            document_ids (`torch.LongTensor` of shape `(num_rows, sequence_length)`, *optional*):
+                For packed rows `(num_rows, sequence_length)`: the choice of each token, -1 for padding.
+            num_choices (`int`, *optional*): For packed rows: how many documents, in a row, are the choices of one question.
+
+        Raises:
+            ValueError: Packed rows without `num_choices`, or with documents that it does not divide.
         """
-        num_choices = (input_ids if inputs_embeds is None else inputs_embeds).shape[1]
-        # (batch_size, num_choices, ...) -> (batch_size * num_choices, ...)
-        rows = [
-            None if tensor is None else tensor.flatten(0, 1)
-            for tensor in (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds)
-        ]
+        rows = [input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds]
+        if document_ids is None:
+            num_choices = (input_ids if inputs_embeds is None else inputs_embeds).shape[1]
+            # (batch_size, num_choices, ...) -> (batch_size * num_choices, ...)
+            rows = [None if tensor is None else tensor.flatten(0, 1) for tensor in rows]
         outputs = self.electra(
             rows[0],
             attention_mask=rows[1],
             token_type_ids=rows[2],
             position_ids=rows[3],
             inputs_embeds=rows[4],
+            document_ids=document_ids,
             **kwargs,
         )
-        logits = self.classifier(self.sequence_summary(outputs.last_hidden_state)).view(-1, num_choices)
+        states, mask = outputs.last_hidden_state, None  # as stock, which pools padding too
+        if document_ids is not None:
+            states, mask = unpack_documents(states, document_ids)
+            if not num_choices or len(states) % num_choices:
+                raise ValueError(
+                    f"`num_choices` must divide the documents of packed rows, got {num_choices} for {len(states)} documents."
+                )
+        logits = self.classifier(self.sequence_summary(states, mask)).view(-1, num_choices)
         loss = F.cross_entropy(logits.float(), labels) if labels is not None else None
         return MultipleChoiceModelOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions

@@ -88,3 +88,14 @@ def test_stock_trainer_fine_tunes_and_evaluates_on_packed_rows(tmp_path):
     trainer.train()
     assert trainer.evaluate()["eval_accuracy"] > 0.9
     assert trainer.predict(rows).predictions.shape == (192, 2)
+
+
+def test_choices_are_documents():
+    questions = [{"input_ids": [[2, 5, 3], [2, 6, 7, 3]], "label": 1}, {"input_ids": [[2, 3], [2, 8, 3]], "label": 0}]
+    batch = DataCollatorForPacking(Tokenizer(), row_length=8)(questions)
+    assert batch["num_choices"] == 2 and batch["labels"].tolist() == [1, 0]
+    choices = [choice for question in questions for choice in question["input_ids"]]
+    for number, choice in enumerate(choices):
+        assert batch["input_ids"][batch["document_ids"] == number].tolist() == choice
+    with pytest.raises(ValueError, match="`features` must have as many choices each, got \\[1, 2\\]"):
+        DataCollatorForPacking(Tokenizer(), row_length=8)([questions[0], {"input_ids": [[2, 3]], "label": 0}])

@@ -127,6 +127,30 @@ def test_question_answering_gives_a_row_for_each_document(flavour):
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("pooling", ["first", "mean", "last"])
+def test_multiple_choice_takes_each_document_for_a_choice(flavour, pooling):
+    model = make("ElectraPlusForMultipleChoice", flavour, summary_type=pooling)
+    labels = torch.tensor([2, 0])
+    questions = [
+        {"input_ids": documents()[first : first + 3], "label": label}
+        for first, label in zip((0, 3), labels.tolist(), strict=True)
+    ]
+    packed = model(**DataCollatorForPacking(Tokenizer(), 40)(questions))
+    singles = torch.cat([model(torch.tensor([[ids]])).logits[0] for ids in documents()]).view(2, 3)
+    assert torch.allclose(packed.logits, singles, atol=1e-5)
+    expected = torch.nn.functional.cross_entropy(singles, labels)
+    assert packed.loss.item() == pytest.approx(expected.item(), abs=1e-5)
+    assert_equal_gradients(gradients(model, packed.loss), gradients(model, expected))
+
+
+@pytest.mark.parametrize("num_choices", [None, 4])
+def test_choices_must_fill_their_questions(num_choices):
+    model = make("ElectraPlusForMultipleChoice", "modern")
+    with pytest.raises(ValueError, match="`num_choices` must divide the documents of packed rows, got .* 6 documents"):
+        model(**packed_batch(), num_choices=num_choices)
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
 @pytest.mark.parametrize(
     "head", ["ElectraPlusForTokenClassification", "ElectraPlusForMaskedLM", "ElectraPlusForReplacedTokenDetection"]
 )
