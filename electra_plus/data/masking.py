@@ -103,6 +103,9 @@ class DataCollatorForReplacedTokenDetection:
             Choose whole words. Needs a WordPiece tokenizer; Chinese words are found by jieba where it is installed, else
             each character is a word.
         pad_to_multiple_of (`int`, *optional*): Round the length of the batch up, in tokens.
+        static_slots (`bool`, *optional*, defaults to `False`):
+            Add `num_masked_slots` (`int`) to the batch: a bound of the masked slots that is the same for batches of one shape,
+            so that a step of our models neither waits for the device nor is compiled anew.
         seed (`int`, *optional*, defaults to 0): Start of the random sequence.
         rank (`int`, *optional*): Number of the process. `None` asks the launcher's `RANK` variable, else 0.
 
@@ -132,6 +135,7 @@ class DataCollatorForReplacedTokenDetection:
         keep_rate: float = 0.15,
         whole_word: bool = False,
         pad_to_multiple_of: int | None = None,
+        static_slots: bool = False,
         seed: int = 0,
         rank: int | None = None,
     ):
@@ -150,6 +154,7 @@ class DataCollatorForReplacedTokenDetection:
         self.keep_rate = keep_rate
         self.whole_word = whole_word
         self.pad_to_multiple_of = pad_to_multiple_of
+        self.static_slots = static_slots
         self.seed = seed
         self.rank = rank
         self.start_at(0)
@@ -187,7 +192,7 @@ class DataCollatorForReplacedTokenDetection:
 
     def __call__(
         self, features: Sequence[Mapping[str, object] | Sequence[int]], step: int | None = None
-    ) -> dict[str, Tensor]:
+    ) -> dict[str, Tensor | int]:
         r"""
         Make a batch.
 
@@ -198,7 +203,7 @@ class DataCollatorForReplacedTokenDetection:
 
         Returns:
             `dict`: `input_ids`, `attention_mask`, `labels`, and `token_type_ids` if the rows have them, each a
-            `torch.LongTensor` of shape `(batch_size, sequence_length)`.
+            `torch.LongTensor` of shape `(batch_size, sequence_length)`; with `static_slots` also `num_masked_slots`.
         """
         rows = [dict(row) if isinstance(row, Mapping) else {"input_ids": list(row)} for row in features]
         special_masks = [row.pop("special_tokens_mask", None) for row in rows]
@@ -210,7 +215,13 @@ class DataCollatorForReplacedTokenDetection:
                 start = input_ids.shape[1] - len(special) if self.tokenizer.padding_side == "left" else 0
                 candidates[row, start : start + len(special)] &= ~torch.as_tensor(special).bool()
         batch["input_ids"], batch["labels"] = self.mask(input_ids, candidates, attention_mask.sum(dim=1), step)
-        return dict(batch)
+        batch = dict(batch)
+        if self.static_slots:
+            num_rows, length = input_ids.shape
+            of_full_row = num_slots_to_mask(torch.tensor(length), torch.tensor(length), self.mask_rate)
+            # a row gets at least one whole word, which may exceed its budget
+            batch["num_masked_slots"] = max(num_rows * int(of_full_row), int((batch["labels"] != -100).sum()))
+        return batch
 
     def mask(
         self, input_ids: Tensor, candidates: Tensor, num_tokens: Tensor, step: int | None = None

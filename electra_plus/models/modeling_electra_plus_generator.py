@@ -11,6 +11,7 @@ from transformers.utils.generic import can_return_tuple
 from .configuration_electra_plus import ElectraPlusConfig
 from .layers_electra_plus import make_norm
 from .modeling_electra_plus import ElectraPlusModel, ElectraPlusPreTrainedModel
+from .objectives_electra_plus import at_slots, labels_at_slots, masked_slots
 
 
 class ElectraPlusGeneratorPredictions(nn.Module):
@@ -80,6 +81,7 @@ class ElectraPlusForMaskedLM(ElectraPlusPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
+        num_masked_slots: int | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> MaskedLMOutput:
         r"""
@@ -88,11 +90,15 @@ class ElectraPlusForMaskedLM(ElectraPlusPreTrainedModel):
         Args:
             labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
                 Original ids at masked slots, -100 elsewhere.
+            num_masked_slots (`int`, *optional*):
+                With `config.sparse_prediction`: at least as many slots as the batch has masked, as in
+                [`ElectraPlusForPreTraining.forward`].
 
         Returns:
             [`~transformers.modeling_outputs.MaskedLMOutput`]: `logits` of shape
             `(batch_size, sequence_length, vocab_size)`; with labels and `config.sparse_prediction` of shape
-            `(num_masked, vocab_size)`, the labelled slots in row-major order. The loss is the same.
+            `(num_masked, vocab_size)`, the labelled slots row after row (`num_masked_slots` of them if that is given, the last
+            without meaning). The loss is the same.
         """
         outputs = self.electra(
             input_ids,
@@ -104,8 +110,8 @@ class ElectraPlusForMaskedLM(ElectraPlusPreTrainedModel):
         )
         states = outputs.last_hidden_state
         if labels is not None and self.config.sparse_prediction:
-            slots = labels != -100
-            states, labels = states[slots], labels[slots]
+            slots = masked_slots(labels, num_masked_slots)
+            states, labels = at_slots(states, slots), labels_at_slots(labels, slots)
         logits = self.generator_lm_head(self.generator_predictions(states))
         loss = None
         if labels is not None:

@@ -24,7 +24,10 @@ from .modeling_electra_plus_discriminator import (
 )
 from .modeling_electra_plus_generator import ElectraPlusForMaskedLM
 from .objectives_electra_plus import (
+    at_slots,
+    labels_at_slots,
     masked_lm_loss,
+    masked_slots,
     replaced_token_detection_loss,
     replaced_token_labels,
     sample_replacements,
@@ -191,6 +194,7 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         document_ids: Tensor | None = None,
+        num_masked_slots: int | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> ElectraPlusForPreTrainingOutput:
         r"""
@@ -202,6 +206,9 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
                 Word vectors instead of ids, for detection only: corruption needs ids.
             labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*):
                 Original ids at the slots the generator must fill, -100 elsewhere.
+            num_masked_slots (`int`, *optional*):
+                At least as many slots as the batch has masked. With it no step waits for the device to count them, and
+                `torch.compile` sees one shape; the numbers are the same.
 
         Returns:
             [`ElectraPlusForPreTrainingOutput`]
@@ -218,7 +225,7 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
         if labels is not None:
             if input_ids is None:
                 raise ValueError("`labels` need `input_ids`, got `inputs_embeds`: the generator replaces token ids.")
-            input_ids, joint = self.corrupt(input_ids, labels, **encoder_inputs)
+            input_ids, joint = self.corrupt(input_ids, labels, num_masked_slots, **encoder_inputs)
         if self.embedding_differences is not None and input_ids is not None:
             input_ids, inputs_embeds = None, self._disentangled_embeddings(input_ids, position_ids, document_ids)
         outputs = self.electra(input_ids, inputs_embeds=inputs_embeds, **encoder_inputs, **kwargs)
@@ -246,26 +253,30 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
         path = self.embedding_differences.gradient_path(word_embeddings=input_ids, position_embeddings=position_ids)
         return vectors + path
 
-    def corrupt(self, input_ids: Tensor, labels: Tensor, **encoder_inputs) -> tuple[Tensor, dict[str, Tensor]]:
+    def corrupt(
+        self, input_ids: Tensor, labels: Tensor, num_masked_slots: int | None = None, **encoder_inputs
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         r"""
         Fill the masked slots with tokens drawn from the generator.
 
         Args:
             input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Text with mask tokens.
             labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Original ids at masked slots, else -100.
+            num_masked_slots (`int`, *optional*): As in `forward`.
             encoder_inputs: `attention_mask`, `token_type_ids`, `position_ids`, `document_ids`.
 
         Returns:
             `tuple`: the corrupted ids `(batch_size, sequence_length)`, and `generator_loss`, `generator_accuracy`,
             `rtd_labels` by name.
         """
-        masked = labels != -100
-        original_ids = labels[masked]  # (num_masked,)
-        slot_logits = self.masked_slot_logits(input_ids, masked, **encoder_inputs)  # (num_masked, vocab_size)
+        slots = masked_slots(labels, num_masked_slots)
+        original_ids = labels_at_slots(labels, slots)  # (num_masked,)
+        slot_logits = self.masked_slot_logits(input_ids, slots, **encoder_inputs)  # (num_masked, vocab_size)
         with torch.no_grad():
-            forbidden_ids = original_ids if self.config.disallow_correct else None
+            masked = labels != -100
+            forbidden_ids = original_ids.clamp(min=0) if self.config.disallow_correct else None
             drawn = sample_replacements(slot_logits, self.config.generator_temperature, forbidden_ids)
-            corrupted_ids = input_ids.masked_scatter(masked, drawn)
+            corrupted_ids = input_ids.masked_scatter(masked, drawn)  # what is drawn for no slot comes last, and is left
             uncorrupted_ids = torch.where(masked, labels, input_ids)
             padding = encoder_inputs.get("attention_mask")
             if encoder_inputs.get("document_ids") is not None:
@@ -273,36 +284,37 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
             elif padding is not None and padding.dim() != 2:
                 padding = None
             rtd_labels = replaced_token_labels(corrupted_ids, uncorrupted_ids, padding)
-            correct = (slot_logits.argmax(dim=-1) == original_ids).float().sum() / max(original_ids.numel(), 1)
+            num_masked = masked.sum().clamp(min=1)
+            correct = (slot_logits.argmax(dim=-1) == original_ids).float().sum() / num_masked
         return corrupted_ids, {
             "generator_loss": masked_lm_loss(slot_logits, original_ids),
             "generator_accuracy": correct,
             "rtd_labels": rtd_labels,
         }
 
-    def masked_slot_logits(self, input_ids: Tensor, masked: Tensor, **encoder_inputs) -> Tensor:
+    def masked_slot_logits(self, input_ids: Tensor, slots: Tensor, **encoder_inputs) -> Tensor:
         r"""
         Return the generator's scores at the masked slots only.
 
         A full `(batch_size, sequence_length, vocab_size)` tensor is never made: the states of masked slots are gathered
-        before the generator's head, in row-major order.
+        before the generator's head.
 
         Args:
             input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Text with mask tokens.
-            masked (`torch.BoolTensor` of shape `(batch_size, sequence_length)`): True at the slots to score.
+            slots (`torch.LongTensor` of shape `(num_masked,)`): Places in the flattened batch.
 
         Returns:
             `torch.FloatTensor` of shape `(num_masked, vocab_size)`
         """
         generator = self.generator
         if isinstance(generator, ElectraPlusForMaskedLM):
-            states = generator.electra(input_ids, **encoder_inputs).last_hidden_state[masked]
+            states = at_slots(generator.electra(input_ids, **encoder_inputs).last_hidden_state, slots)
             return generator.generator_lm_head(generator.generator_predictions(states))
 
         # Any other architecture: let its own forward run, but hand its head the gathered states. Heads work on each
         # position alone, so a row of `num_masked` positions is as good as the original rows.
         def gather(module, arguments, outputs):
-            outputs.last_hidden_state = outputs.last_hidden_state[masked][None]
+            outputs.last_hidden_state = at_slots(outputs.last_hidden_state, slots)[None]
             return outputs
 
         known = {name: value for name, value in encoder_inputs.items() if value is not None}

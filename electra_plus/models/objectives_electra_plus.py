@@ -65,6 +65,43 @@ def _draw_by_weight(weights: Tensor, rng: Generator | None) -> Tensor:
     return torch.searchsorted(cumulative, draws, right=True)
 
 
+def masked_slots(labels: Tensor, num_slots: int | None = None) -> Tensor:
+    r"""
+    Return where the masked slots are in the flattened batch, row after row.
+
+    Args:
+        labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Original ids at masked slots, else -100.
+        num_slots (`int`, *optional*):
+            An upper bound of their number. The result then has that shape whatever the batch, so that a compiler sees one
+            shape and the host need not wait for the device to count. `None` counts.
+
+    Returns:
+        `torch.LongTensor` of shape `(num_slots,)` or `(num_masked,)`, with -1 behind the last masked slot.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> masked_slots(torch.tensor([[-100, 7, -100], [9, -100, -100]]), num_slots=4)
+    tensor([ 1,  3, -1, -1])
+
+    ```
+    """
+    masked = (labels != -100).flatten()
+    slots = masked.nonzero() if num_slots is None else torch.nonzero_static(masked, size=num_slots, fill_value=-1)
+    return slots.squeeze(1)
+
+
+def at_slots(values: Tensor, slots: Tensor) -> Tensor:
+    """Return what a batch `(batch_size, sequence_length, ...)` holds at slots from [`masked_slots`]; at -1 any value."""
+    return values.flatten(0, 1).index_select(0, slots.clamp(min=0))
+
+
+def labels_at_slots(labels: Tensor, slots: Tensor) -> Tensor:
+    """Return the labels `(batch_size, sequence_length)` at slots from [`masked_slots`], -100 at -1."""
+    return at_slots(labels, slots).masked_fill(slots < 0, -100)
+
+
 def replaced_token_labels(input_ids: Tensor, original_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
     r"""
     Label every token: 1 if it differs from the original, 0 if not, -100 on padding.
@@ -100,9 +137,10 @@ def masked_lm_loss(logits: Tensor, original_ids: Tensor) -> Tensor:
 
     Args:
         logits (`torch.FloatTensor` of shape `(num_masked, vocab_size)`): The generator's scores.
-        original_ids (`torch.LongTensor` of shape `(num_masked,)`): The tokens that were masked.
+        original_ids (`torch.LongTensor` of shape `(num_masked,)`): The tokens that were masked, -100 ignored.
     """
-    return F.cross_entropy(logits.float(), original_ids, reduction="sum") / max(original_ids.numel(), 1)
+    num_masked = (original_ids != -100).sum().clamp(min=1)
+    return F.cross_entropy(logits.float(), original_ids, reduction="sum") / num_masked
 
 
 def replaced_token_detection_loss(logits: Tensor, labels: Tensor) -> Tensor:

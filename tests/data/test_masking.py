@@ -183,3 +183,24 @@ def test_rates_outside_their_range_are_refused(tokenizer, arguments, message):
 
 def test_special_token_ids_are_the_usual_ones(tokenizer):
     assert tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS)) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("whole_word", [False, True])
+def test_the_bound_of_the_slots_is_one_for_batches_of_one_shape(whole_word, tokenizer):
+    collator = DataCollatorForReplacedTokenDetection(tokenizer, whole_word=whole_word, static_slots=True)
+    full, short = make_rows(4, 20), [*make_rows(1, 20), *make_rows(3, 6)]
+    bounds = set()
+    for rows in (full, short, full):
+        batch = collator(rows)
+        assert isinstance(batch["num_masked_slots"], int)
+        assert (batch["labels"] != -100).sum() <= batch["num_masked_slots"]
+        bounds.add(batch["num_masked_slots"])
+    assert bounds == {4 * 3}
+    assert "num_masked_slots" not in DataCollatorForReplacedTokenDetection(tokenizer)(full)
+
+
+def test_a_word_longer_than_the_budget_raises_the_bound(tokenizer):
+    collator = DataCollatorForReplacedTokenDetection(tokenizer, whole_word=True, static_slots=True)
+    pieces = [token for token in range(5, len(tokenizer)) if collator._continues_word[token]]
+    batch = collator([[CLS, 5, *(pieces * 9)[:6], SEP]])  # one word of seven tokens, a budget of one
+    assert batch["num_masked_slots"] == (batch["labels"] != -100).sum() == 7

@@ -13,6 +13,7 @@ from electra_plus import (
     ElectraPlusForPreTraining,
     ElectraPlusForReplacedTokenDetection,
 )
+from electra_plus.models.objectives_electra_plus import masked_slots
 
 FLAVOURS = ["classic", "modern"]
 
@@ -47,12 +48,13 @@ def naive_step(model: ElectraPlusForPreTraining, batch: dict) -> dict[str, torch
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
-def test_step_equals_the_plain_reference_in_values_and_gradients(flavour):
+@pytest.mark.parametrize("num_masked_slots", [None, 9, 20])  # nine are masked
+def test_step_equals_the_plain_reference_in_values_and_gradients(flavour, num_masked_slots):
     # at this temperature the draw is the likeliest token, which the reference can repeat
     model = make_joint(flavour, generator_temperature=1e-4)
     batch = masked_batch()
     expected = naive_step(model, batch)
-    outputs = model(**batch)
+    outputs = model(**batch, num_masked_slots=num_masked_slots)
     for name, value in expected.items():
         torch.testing.assert_close(outputs[name], value, rtol=1e-5, atol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
     parameters = list(model.parameters())
@@ -60,6 +62,24 @@ def test_step_equals_the_plain_reference_in_values_and_gradients(flavour):
     gradients = torch.autograd.grad(outputs.loss, parameters, allow_unused=True)
     for (name, _), ours, theirs in zip(model.named_parameters(), gradients, reference, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_with_a_bound_of_the_slots_the_whole_step_is_one_graph(flavour):
+    torch.compiler.reset()
+    model = make_joint(flavour, generator_temperature=1e-4)
+    graphs = []
+
+    def count(graph, example_inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    compiled = torch.compile(model, backend=count, fullgraph=True)
+    for num_masked in (3, 1, 4):
+        batch = masked_batch(num_masked=num_masked)
+        batch["num_masked_slots"] = 12
+        torch.testing.assert_close(compiled(**batch).loss, model(**batch).loss)
+    assert len(graphs) == 1, "the number of masked slots compiles nothing anew"
 
 
 def test_only_masked_slots_meet_the_vocabulary():
@@ -73,7 +93,7 @@ def test_only_masked_slots_meet_the_vocabulary():
 def test_a_slot_the_generator_guessed_right_counts_as_original():
     model = make_joint(generator_temperature=1e-4)
     batch = masked_batch(batch_size=1, num_masked=1)
-    guess = model.masked_slot_logits(batch["input_ids"], batch["labels"] != -100).argmax(dim=-1)
+    guess = model.masked_slot_logits(batch["input_ids"], masked_slots(batch["labels"])).argmax(dim=-1)
     batch["labels"][0, 1] = guess
     outputs = model(**batch)
     assert outputs.rtd_labels[0, 1] == 0
@@ -186,10 +206,12 @@ def test_masked_slot_logits_of_a_foreign_generator_equal_its_full_logits():
         bert_generator(), ElectraPlusForReplacedTokenDetection(small_config())
     ).eval()
     batch = masked_batch()
-    masked = batch.pop("labels") != -100
-    full = joint.generator(**batch).logits[masked]
+    labels = batch.pop("labels")
+    full = joint.generator(**batch).logits[labels != -100]
     input_ids = batch.pop("input_ids")
-    torch.testing.assert_close(joint.masked_slot_logits(input_ids, masked, **batch), full, rtol=1e-5, atol=1e-5)
+    for num_slots in (None, 20):
+        found = joint.masked_slot_logits(input_ids, masked_slots(labels, num_slots), **batch)
+        torch.testing.assert_close(found[: len(full)], full, rtol=1e-5, atol=1e-5)
     # the hook is gone: the generator gives whole rows again
     assert joint.generator(input_ids).logits.shape[:2] == input_ids.shape
 
@@ -241,15 +263,17 @@ def test_public_classes_are_the_ones_defined_in_models():
     assert electra_plus.ElectraPlusForPreTraining.__module__ == "electra_plus.models.modeling_electra_plus_pretraining"
 
 
+@pytest.mark.parametrize("num_masked_slots", [None, 20])
 @pytest.mark.parametrize("flavour", ["classic", "modern"])
-def test_sparse_prediction_gives_the_same_loss_and_gradients(flavour):
+def test_sparse_prediction_gives_the_same_loss_and_gradients(flavour, num_masked_slots):
     batch = masked_batch()
     dense = ElectraPlusForMaskedLM(small_config(flavour)).eval()
     sparse = ElectraPlusForMaskedLM(small_config(flavour, sparse_prediction=True)).eval()
     sparse.load_state_dict(dense.state_dict())
-    expected, ours = dense(**batch), sparse(**batch)
+    expected, ours = dense(**batch), sparse(**batch, num_masked_slots=num_masked_slots)
     torch.testing.assert_close(ours.loss, expected.loss)
-    torch.testing.assert_close(ours.logits, expected.logits[batch["labels"] != -100])
+    assert len(ours.logits) == (num_masked_slots or 9)
+    torch.testing.assert_close(ours.logits[:9], expected.logits[batch["labels"] != -100])
     expected.loss.backward()
     ours.loss.backward()
     for (name, parameter), (_, other) in zip(sparse.named_parameters(), dense.named_parameters(), strict=True):
