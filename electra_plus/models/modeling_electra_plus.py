@@ -32,7 +32,7 @@ from .layers_electra_plus import (
     ElectraPlusSelfAttention,
 )
 from .local_attention_electra_plus import block_length, block_mask
-from .packing_electra_plus import flash_arguments, packed_document_ids, positions_in_documents
+from .packing_electra_plus import default_positions, flash_arguments, packed_document_ids
 
 # Stock BERT's names -> ours, so that its folders load directly. ELECTRA's names are ours already.
 STOCK_BERT_KEY_MAPPING = {
@@ -237,13 +237,11 @@ class ElectraPlusModel(ElectraPlusPreTrainedModel):
                     f"`document_ids` must be of shape {tuple(tokens.shape[:2])}, a number for each token, got "
                     f"{tuple(document_ids.shape)}."
                 )
-            if position_ids is None:
-                position_ids = positions_in_documents(document_ids)
             if self.config._attn_implementation.startswith("flash") and "cu_seq_lens_q" not in kwargs:
                 kwargs.update(flash_arguments(document_ids))
         past_length = past_key_values.get_seq_length() if past_key_values is not None else 0
-        length = past_length + tokens.shape[1]
-        if self.embeddings.position_embeddings is not None and position_ids is None:
+        if self.embeddings.position_embeddings is not None and position_ids is None and document_ids is None:
+            length = past_length + tokens.shape[1]
             limit = self.embeddings.position_embeddings.num_embeddings
             if length > limit:
                 raise ValueError(
@@ -251,7 +249,7 @@ class ElectraPlusModel(ElectraPlusPreTrainedModel):
                     f"(`truncation=True, max_length={limit}`) or use a model with rotary positions."
                 )
         if position_ids is None:
-            position_ids = torch.arange(past_length, length, device=tokens.device)[None]
+            position_ids = default_positions(tokens, document_ids, past_length)
 
         hidden_states = self.embeddings_project(self.embeddings(input_ids, token_type_ids, position_ids, inputs_embeds))
         hidden_states = self.encoder(

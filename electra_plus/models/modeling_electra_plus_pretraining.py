@@ -32,7 +32,7 @@ from .objectives_electra_plus import (
     replaced_token_labels,
     sample_replacements,
 )
-from .packing_electra_plus import packed_attention_mask, packed_document_ids, positions_in_documents
+from .packing_electra_plus import default_positions, packed_attention_mask, packed_document_ids
 
 logger = logging.get_logger(__name__)
 
@@ -247,9 +247,7 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
         if not torch.is_grad_enabled():
             return vectors
         if position_ids is None:
-            position_ids = torch.arange(input_ids.shape[1], device=input_ids.device)[None]
-            if document_ids is not None:
-                position_ids = positions_in_documents(document_ids)
+            position_ids = default_positions(input_ids, document_ids)
         path = self.embedding_differences.gradient_path(word_embeddings=input_ids, position_embeddings=position_ids)
         return vectors + path
 
@@ -320,7 +318,7 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
         known = {name: value for name, value in encoder_inputs.items() if value is not None}
         document_ids = known.pop("document_ids", None)
         if document_ids is not None:
-            known.setdefault("position_ids", positions_in_documents(document_ids))
+            known.setdefault("position_ids", default_positions(input_ids, document_ids))
             known["attention_mask"] = packed_attention_mask(document_ids, generator.dtype)
         hook = generator.base_model.register_forward_hook(gather)
         try:

@@ -75,6 +75,23 @@ def positions_in_documents(document_ids: Tensor) -> Tensor:
     return tokens - torch.where(begins, tokens, 0).cummax(dim=1).values
 
 
+def default_positions(tokens: Tensor, document_ids: Tensor | None, past_length: int = 0) -> Tensor:
+    r"""
+    Return the positions of tokens whose caller gave none: from 0 in each document of packed rows, else one after the other.
+
+    Args:
+        tokens (`torch.Tensor` of shape `(batch_size, sequence_length, ...)`): Ids or vectors.
+        document_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`, *optional*): Of packed rows.
+        past_length (`int`, *optional*, defaults to 0): Tokens before these, in a cache.
+
+    Returns:
+        `torch.LongTensor` of shape `(batch_size, sequence_length)` for packed rows, else `(1, sequence_length)`.
+    """
+    if document_ids is not None:
+        return positions_in_documents(document_ids)
+    return torch.arange(past_length, past_length + tokens.shape[1], device=tokens.device)[None]
+
+
 def unpack_documents(states: Tensor, document_ids: Tensor) -> tuple[Tensor, Tensor]:
     r"""
     Give each document a row of its own, in the order of their numbers.
