@@ -5,11 +5,12 @@ Pretraining on books, each arm for the same compute time on one thread, from ran
 
 - `classic RTD`: tiny, replaced token detection with the preset's generator, joint.
 - `modern RTD`: modern-tiny, the same.
+- `modern RTD, weight 10`: the detector's loss counts 10 times the generator's instead of 50 times.
 - `modern MLM`: the backbone of modern-tiny as a masked LM.
 - `modern MLM, then RTD`: as a masked LM for three quarters of the time, then as detector, as the quickstart does.
 
 Then each checkpoint is fine-tuned for SST-2 (first 10,000 training rows, accuracy) and CoLA (Matthews correlation), beside
-both backbones from scratch. Each seed is a pretraining and a fine-tuning of its own. Time is the process's processor time, so
+the modern backbone from scratch. Each seed is a pretraining and a fine-tuning of its own. Time is the process's processor time, so
 that another program on the machine takes nothing from an arm; evaluation is not counted. Rows of the table that are in the
 result file are not measured again; checkpoints stay in `--work`.
 
@@ -25,6 +26,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -50,11 +52,35 @@ ROW_LENGTH = 64  # with few rows a step: many small steps beat few large ones in
 ROWS_PER_STEP = 16
 POINTS = 8  # of each curve
 SST2_ROWS = 10_000
-ARMS = ("classic RTD", "modern RTD", "modern MLM", "modern MLM, then RTD")
-SCRATCH = ("classic from scratch", "modern from scratch")
-# Of pretraining, the best of a few on another seed in a quarter of the time (`--learning-rate` tries others).
-LEARNING_RATES = {"classic RTD": 1e-3, "modern RTD": 4e-3, "modern MLM": 4e-3, "modern MLM, then RTD": 4e-3}
-MASKED_LM_FRACTION = 0.75  # of the time, in the arm of two stages
+MLM_MASK_RATE = 0.3  # of the masked LM; a detector's generator keeps ELECTRA's 0.15
+
+
+@dataclass(frozen=True)
+class Arm:
+    """
+    A way to pretrain.
+
+    Args:
+        preset (`str`): The model.
+        learning_rate (`float`): The best of a few on another seed in a third of the time.
+        masked_lm (`float`): Share of the time spent on masked LM, 1 for no detection.
+        discriminator_loss_weight (`float`): Of the time that is left.
+    """
+
+    preset: str
+    learning_rate: float
+    masked_lm: float = 0.0
+    discriminator_loss_weight: float = 50.0
+
+
+ARMS = {
+    "classic RTD": Arm("tiny", 1e-3),
+    "modern RTD": Arm("modern-tiny", 4e-3),
+    "modern RTD, weight 10": Arm("modern-tiny", 4e-3, discriminator_loss_weight=10.0),
+    "modern MLM": Arm("modern-tiny", 4e-3, masked_lm=1.0),
+    "modern MLM, then RTD": Arm("modern-tiny", 4e-3, masked_lm=0.75, discriminator_loss_weight=10.0),
+}
+SCRATCH = "modern from scratch"
 
 
 def prepare(books: Path, work: Path) -> None:
@@ -93,15 +119,16 @@ def train(
             return
 
 
-def pretrain(arm: str, seed: int, options: argparse.Namespace) -> list[dict]:
+def pretrain(name: str, seed: int, options: argparse.Namespace) -> list[dict]:
     """Pretrain one arm, save its checkpoint, and return its curve."""
+    arm = ARMS[name]
     transformers.set_seed(seed)
     tokenizer = load_tokenizer(options.work)
     rows, held_out = torch.load(options.work / "rows.pt")
     fixed = held_out_batches(tokenizer, TokenRows(held_out), num_rows=512)
     fields = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
-    fields |= {"discriminator_loss_weight": options.discriminator_loss_weight}
-    config = ElectraPlusConfig.preset("tiny" if arm.startswith("classic") else "modern-tiny", **fields)
+    weight = {"discriminator_loss_weight": arm.discriminator_loss_weight}
+    config = ElectraPlusConfig.preset(arm.preset, **fields, **weight)
     curve: list[dict] = []
 
     def stage(model, figures, mask_rate: float, seconds: float) -> None:
@@ -112,25 +139,23 @@ def pretrain(arm: str, seed: int, options: argparse.Namespace) -> list[dict]:
 
         def record(spent: float, step: int) -> None:
             curve.append({"seconds": before + spent, "step": step, **figures(model, fixed)})
-            print(arm, seed, curve[-1], file=sys.stderr, flush=True)
+            print(name, seed, curve[-1], file=sys.stderr, flush=True)
 
-        train(model, batches, seconds, options.learning_rate or LEARNING_RATES[arm], record)
+        train(model, batches, seconds, arm.learning_rate, record)
 
-    if arm.endswith(("MLM", "then RTD")):
-        share = MASKED_LM_FRACTION if arm.endswith("then RTD") else 1.0
-        alone = ElectraPlusConfig.preset("modern-tiny", **fields, generator_config=None, sparse_prediction=True)
-        model = ElectraPlusForMaskedLM(alone)
-        stage(model, masked_lm_figures, options.mlm_mask_rate, share * options.seconds)
-        if share < 1:
+    model = ElectraPlusForPreTraining(config)
+    if arm.masked_lm:
+        alone = ElectraPlusConfig.preset(arm.preset, **fields, generator_config=None, sparse_prediction=True)
+        masked_lm = model = ElectraPlusForMaskedLM(alone)
+        stage(masked_lm, masked_lm_figures, MLM_MASK_RATE, arm.masked_lm * options.seconds)
+    if arm.masked_lm < 1:
+        if arm.masked_lm:
             generator = ElectraPlusForMaskedLM(config.generator_config)
             model = ElectraPlusForPreTraining.from_generator_discriminator(
-                generator, model, discriminator_loss_weight=options.discriminator_loss_weight, sparse_prediction=False
+                generator, masked_lm, **weight, sparse_prediction=False
             )
-            stage(model, joint_figures, 0.15, (1 - share) * options.seconds)
-    else:
-        model = ElectraPlusForPreTraining(config)
-        stage(model, joint_figures, 0.15, options.seconds)
-    model.save_pretrained(checkpoint(options, arm, seed))
+        stage(model, joint_figures, 0.15, (1 - arm.masked_lm) * options.seconds)
+    model.save_pretrained(checkpoint(options, name, seed))
     return curve
 
 
@@ -146,10 +171,10 @@ def downstream(arm: str, seed: int, options: argparse.Namespace) -> dict[str, fl
     scores = {}
     for task, (folder, limit) in tasks.items():
         transformers.set_seed(seed)
-        if arm in SCRATCH:
-            preset = "tiny" if arm.startswith("classic") else "modern-tiny"
-            config = ElectraPlusConfig.preset(preset, vocab_size=len(tokenizer), generator_config=None)
-            config.classifier_pooling, config.classifier_dropout = "mean", 0.1
+        if arm == SCRATCH:
+            config = ElectraPlusConfig.preset(
+                "modern-tiny", vocab_size=len(tokenizer), generator_config=None, classifier_dropout=0.1
+            )
             model = ElectraPlusForSequenceClassification(config)
         else:
             model = ElectraPlusForSequenceClassification.from_pretrained(
@@ -179,7 +204,7 @@ def run(arm: str, seed: int, options: argparse.Namespace) -> dict:
     """Make one row of the table."""
     torch.set_num_threads(1)
     transformers.utils.logging.set_verbosity_error()
-    curve = [] if arm in SCRATCH else pretrain(arm, seed, options)
+    curve = [] if arm == SCRATCH else pretrain(arm, seed, options)
     return {"arm": arm, "seed": seed, "curve": curve, **downstream(arm, seed, options)}
 
 
@@ -193,7 +218,7 @@ def draw(rows: list[dict], file: Path) -> None:
         xlabel="seconds of pretraining, one thread", ylabel="nats a masked token", title="masked LM, held-out books"
     )
     right.set(xlabel="seconds of pretraining, one thread", ylabel="AUC", title="detector, held-out books")
-    for color, arm in zip(("tab:blue", "tab:orange", "tab:green", "tab:red"), ARMS, strict=True):
+    for color, arm in zip(("tab:blue", "tab:orange", "tab:brown", "tab:green", "tab:red"), ARMS, strict=True):
         curves = [row["curve"] for row in rows if row["arm"] == arm]
         for axes, key in ((left, "masked_lm_loss"), (left, "generator_loss"), (right, "auc")):
             points = [
@@ -222,11 +247,8 @@ def main() -> None:
         "--work", type=Path, default=Path("objectives"), help="tokenizer, rows, checkpoints (%(default)s)"
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="(default: 0 1 2)")
-    parser.add_argument("--arms", nargs="+", choices=ARMS + SCRATCH, default=ARMS + SCRATCH, help="(default: all)")
-    parser.add_argument("--seconds", type=float, default=300, help="of pretraining (default: %(default)s)")
-    parser.add_argument("--learning-rate", type=float, help="of pretraining, for all arms (default: each its own)")
-    parser.add_argument("--discriminator-loss-weight", type=float, default=50.0, help="(default: %(default)s)")
-    parser.add_argument("--mlm-mask-rate", type=float, default=0.3, help="of the masked LM (default: %(default)s)")
+    parser.add_argument("--arms", nargs="+", choices=[*ARMS, SCRATCH], default=[*ARMS, SCRATCH], help="(default: all)")
+    parser.add_argument("--seconds", type=float, default=240, help="of pretraining (default: %(default)s)")
     parser.add_argument("--finetuning-learning-rate", type=float, default=1e-3, help="(default: %(default)s)")
     parser.add_argument("--result", default="objectives", help="name of the result file (default: %(default)s)")
     parser.add_argument("--one", nargs=2, metavar=("ARM", "SEED"), help=argparse.SUPPRESS)
@@ -236,9 +258,8 @@ def main() -> None:
         return
     options.work.mkdir(parents=True, exist_ok=True)
     prepare(options.books, options.work)
-    names = ("seconds", "learning_rate", "discriminator_loss_weight", "mlm_mask_rate", "finetuning_learning_rate")
-    settings = {name: getattr(options, name) for name in names}
-    settings["learning_rate"] = options.learning_rate or LEARNING_RATES
+    settings = {name: getattr(options, name) for name in ("seconds", "finetuning_learning_rate")}
+    settings["arms"] = {name: asdict(arm) for name, arm in ARMS.items()}
     file = RESULTS / f"{options.result}.json"
     kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     rows = kept["rows"] if kept.get("settings") == settings else []
