@@ -102,9 +102,10 @@ def peak_memory(kind: str, shape: tuple[int, int]) -> int:
     """Growth of the resident set's peak over a forward pass in a fresh process, in bytes (Linux)."""
     code = f"""
 import encoder, torch
-from machine import peak_resident_bytes
+from machine import forget_peak, peak_resident_bytes
 model = encoder.MODELS[{kind!r}]().eval()
 encoder.forward(model, torch.randint(5, 1000, (1, 64)))
+forget_peak()
 before = peak_resident_bytes()
 encoder.forward(model, torch.randint(5, 1000, {shape!r}))
 print(peak_resident_bytes() - before)

@@ -36,6 +36,11 @@ def peak_resident_bytes() -> int:
     return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) * 1024
 
 
+def forget_peak() -> None:
+    """Let the resident set's peak begin anew from what is resident now: building a model may have needed more (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+
+
 def printed_by_fresh_process(code: str) -> int:
     """Run code that may import the benchmarks in an interpreter of its own; return the number it prints."""
     code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n{code}"

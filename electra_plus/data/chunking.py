@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from electra_plus.data.packing import labels_of_documents
+
 CLOSING = "\"'”’」』）)\\]»"
 # A Latin full stop needs a space and no small letter after it; a Chinese one ends a sentence wherever it stands.
 BOUNDARY = re.compile(rf"[.!?…]+[{CLOSING}]*(?=\s+[^a-z\s])|[。！？；]+[…{CLOSING}]*|…{{2,}}[{CLOSING}]*|\n+")
@@ -175,7 +177,4 @@ class DataCollatorForLongText:
             "attention_mask": padded([[1] * len(feature["input_ids"]) for feature in features], 0),
             "chunk_ids": padded([feature["chunk_ids"] for feature in features], 0),
         }
-        for name in ("labels", "label"):
-            if name in features[0]:
-                batch["labels"] = torch.tensor([feature[name] for feature in features])
-        return batch
+        return {**batch, **labels_of_documents(features)}

@@ -38,6 +38,12 @@ def first_fit(lengths: Sequence[int], row_length: int) -> list[list[int]]:
     return rows
 
 
+def labels_of_documents(features: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """Return `{"labels": tensor}` where documents have one label each, by either usual name, else nothing."""
+    name = next((name for name in ("labels", "label") if name in features[0]), None)
+    return {} if name is None else {"labels": torch.as_tensor([feature[name] for feature in features])}
+
+
 @dataclass
 class DataCollatorForPacking:
     r"""
@@ -129,8 +135,4 @@ class DataCollatorForPacking:
             )
         of_choices = [name for name in features[0] if name not in ("label", "labels")]
         choices = [{name: feature[name][i] for name in of_choices} for feature in features for i in range(numbers[0])]
-        batch: dict[str, torch.Tensor | int] = {**self(choices), "num_choices": numbers[0]}
-        for name in ("label", "labels"):
-            if name in features[0]:
-                batch["labels"] = torch.as_tensor([feature[name] for feature in features])
-        return batch
+        return {**self(choices), "num_choices": numbers[0], **labels_of_documents(features)}

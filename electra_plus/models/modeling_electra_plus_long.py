@@ -140,11 +140,10 @@ class ElectraPlusForLongSequenceClassification(ElectraPlusPreTrainedModel):
             empty = (~real.any(dim=1)).nonzero().flatten().tolist()
             raise ValueError(f"`attention_mask` hides every token of rows {empty}. Leave empty texts out.")
         numbers, text_of_chunk = self._number_chunks(chunk_ids, real)
-        ids, mask = unpack_documents(input_ids[..., None], numbers)
-        segments = None
-        if token_type_ids is not None:
-            segments = unpack_documents(token_type_ids[..., None], numbers)[0].squeeze(-1)
-        vectors, weights, *layers = self._encode_chunks(ids.squeeze(-1), mask, segments, **kwargs)
+        tokens = torch.stack([input_ids] if token_type_ids is None else [input_ids, token_type_ids], dim=-1)
+        rows, mask = unpack_documents(tokens, numbers)  # (all chunks, longest, 1 or 2)
+        segments = None if token_type_ids is None else rows[..., 1]
+        vectors, weights, *layers = self._encode_chunks(rows[..., 0], mask, segments, **kwargs)
 
         states, chunk_mask = unpack_documents(
             vectors[None], text_of_chunk[None]
