@@ -12,13 +12,11 @@ truncated readers average their token vectors. Rows of the table that are in the
 
 import argparse
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import transformers
 from finetuned import finetuned
-from machine import RESULTS, peak_resident_bytes, save_result
+from machine import measured_rows, peak_resident_bytes
 
 from electra_plus import ElectraPlusForLongSequenceClassification, ElectraPlusForSequenceClassification
 from electra_plus.data.chunking import DataCollatorForLongText, chunk_text, chunked_row
@@ -79,8 +77,6 @@ def run(reader: str, seed: int, options: argparse.Namespace) -> dict:
         per_device_eval_batch_size=ROWS_PER_STEP,
     )
     return {
-        "reader": reader,
-        "seed": seed,
         "accuracy": float((predicted == labels).mean()),
         "num_train": len(rows["train"]),
         "num_validation": len(labels),
@@ -112,16 +108,8 @@ def main() -> None:
         reader, seed = options.one
         print(json.dumps(run(reader, int(seed), options)))
         return
-    file = RESULTS / "long_context.json"
-    kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    rows = kept["rows"] if kept.get("settings") == settings else []
-    for seed in options.seeds:
-        for reader in options.readers:
-            if not any(row["reader"] == reader and row["seed"] == seed for row in rows):
-                command = [sys.executable, *sys.argv, "--one", reader, str(seed)]
-                printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-                rows.append(json.loads(printed.splitlines()[-1]))
-                print(rows[-1], save_result("long_context", {"settings": settings, "rows": rows}), flush=True)
+    wanted = [{"reader": reader, "seed": seed} for seed in options.seeds for reader in options.readers]
+    measured_rows("long_context", settings, wanted)
 
 
 if __name__ == "__main__":

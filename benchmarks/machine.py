@@ -53,3 +53,28 @@ def save_result(name: str, result: dict) -> Path:
     file = RESULTS / f"{name}.json"
     file.write_text(json.dumps({"machine": machine(), **result}, indent=1) + "\n", encoding="utf-8")
     return file
+
+
+def measured_rows(name: str, settings: dict, wanted: list[dict[str, str | int]]) -> list[dict]:
+    """
+    Measure the rows of a table one by one, saving `results/<name>.json` after each; return them all.
+
+    A row that the file has from the same settings is not measured again. Each comes from a process of its own: this script
+    with `--one` and the row's values, which prints its figures as json in its last line.
+
+    Args:
+        name (`str`): Of the result.
+        settings (`dict`): What all rows have in common.
+        wanted (`list[dict]`): What names each row, such as `{"arm": "modern", "seed": 0}`.
+    """
+    file = RESULTS / f"{name}.json"
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    rows = kept["rows"] if kept.get("settings") == settings else []
+    for key in wanted:
+        if not any(key.items() <= row.items() for row in rows):
+            command = [sys.executable, *sys.argv, "--one", *map(str, key.values())]
+            printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            rows.append({**key, **json.loads(printed.splitlines()[-1])})
+            print({name: value for name, value in rows[-1].items() if not isinstance(value, list)}, flush=True)
+            save_result(name, {"settings": settings, "rows": rows})
+    return rows

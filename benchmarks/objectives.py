@@ -22,7 +22,6 @@ import itertools
 import json
 import random
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -32,7 +31,7 @@ from pathlib import Path
 import torch
 import transformers
 from finetuned import finetuned
-from machine import RESULTS, save_result
+from machine import RESULTS, measured_rows
 from sklearn.metrics import matthews_corrcoef
 
 from electra_plus import (
@@ -207,7 +206,7 @@ def run(arm: str, seed: int, options: argparse.Namespace) -> dict:
     torch.set_num_threads(1)
     transformers.utils.logging.set_verbosity_error()
     curve = [] if arm == SCRATCH else pretrain(arm, seed, options)
-    return {"arm": arm, "seed": seed, "curve": curve, **downstream(arm, seed, options)}
+    return {"curve": curve, **downstream(arm, seed, options)}
 
 
 def draw(rows: list[dict], file: Path) -> None:
@@ -260,17 +259,8 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     prepare(options.books, options.work)
     settings = {"seconds": options.seconds, "arms": {name: asdict(arm) for name, arm in ARMS.items()}}
-    file = RESULTS / f"{options.result}.json"
-    kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    rows = kept["rows"] if kept.get("settings") == settings else []
-    for seed in options.seeds:
-        for arm in options.arms:
-            if not any(row["arm"] == arm and row["seed"] == seed for row in rows):
-                command = [sys.executable, *sys.argv, "--one", arm, str(seed)]
-                printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-                rows.append(json.loads(printed.splitlines()[-1]))
-                print({name: value for name, value in rows[-1].items() if name != "curve"}, flush=True)
-                save_result(options.result, {"settings": settings, "rows": rows})
+    wanted = [{"arm": arm, "seed": seed} for seed in options.seeds for arm in options.arms]
+    rows = measured_rows(options.result, settings, wanted)
     draw(rows, RESULTS / f"{options.result}.png")
 
 

@@ -20,7 +20,10 @@ def chunk_length_of(pipe: Pipeline, given: int | None) -> int:
     Raises:
         ValueError: The model has fewer positions.
     """
-    longest = min(pipe.tokenizer.model_max_length, pipe.model.config.max_position_embeddings)
+    positions = getattr(
+        pipe.model.config, "max_position_embeddings", None
+    )  # models with relative positions may have none
+    longest = min(pipe.tokenizer.model_max_length, positions or pipe.tokenizer.model_max_length)
     if given is not None and given > longest:
         raise ValueError(f"`chunk_length` must be at most {longest} for this model and tokenizer, got {given}.")
     return longest if given is None else given
@@ -92,14 +95,13 @@ class LongTextClassificationPipeline(ChunkPipeline, TextClassificationPipeline):
                 row["chunk_ids"] = torch.arange(row["input_ids"].shape[1])[None] // self.model.config.chunk_length
             yield {**row, "text": "", "spans": [], "is_last": True}
             return
-        if self._reads_chunks_together and chunk_length is None:
-            chunk_length = self.model.config.chunk_length
-        chunks = chunk_text(inputs, self.tokenizer, chunk_length_of(self, chunk_length), overlap)
         if self._reads_chunks_together:
+            chunks = chunk_text(inputs, self.tokenizer, chunk_length or self.model.config.chunk_length, overlap)
             row = {name: torch.tensor([values]) for name, values in chunked_row(chunks).items()}
             row["attention_mask"] = torch.ones_like(row["input_ids"])
             yield {**row, "text": inputs, "spans": [chunk.span for chunk in chunks], "is_last": True}
             return
+        chunks = chunk_text(inputs, self.tokenizer, chunk_length_of(self, chunk_length), overlap)
         for number, chunk in enumerate(chunks, start=1):
             yield {
                 **tensors_of(self, chunk),
