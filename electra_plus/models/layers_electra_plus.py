@@ -119,7 +119,7 @@ class MultiHeadAttention(nn.Module):
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs):
         dropout = self.dropout.p if self.training else 0.0
-        if attention_mask is not None and attention_mask.dim() == 5:  # one for each block of the row
+        if isinstance(attention_mask, Tensor) and attention_mask.dim() == 5:  # one for each block of the row
             return block_attention(query, key, value, attention_mask, dropout, self.scaling).flatten(-2), None
         attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward

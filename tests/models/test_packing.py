@@ -80,6 +80,22 @@ def test_states_and_gradients_of_the_encoder(flavour, implementation, given):
     assert_equal_gradients(found, expected)
 
 
+@pytest.mark.slow  # flex attention compiles its kernel
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_flex_attention_sees_what_sdpa_sees(flavour, packed):
+    batch = packed_batch()
+    real = batch["attention_mask"].bool()
+    if not packed:
+        batch = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    with torch.no_grad():  # on a CPU it has no gradients
+        expected, states = (
+            make("ElectraPlusModel", flavour, implementation).eval()(**batch).last_hidden_state[real]
+            for implementation in ("sdpa", "flex_attention")
+        )
+    assert torch.allclose(states, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_cumulative_lengths_of_one_row(flavour):
     model = make("ElectraPlusModel", flavour)
