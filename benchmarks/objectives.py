@@ -220,7 +220,7 @@ def draw(rows: list[dict], file: Path) -> None:
     """Draw the masked LM's loss and the detector's AUC over time, mean of seeds."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.5, 4.2), layout="constrained")
+    figure = Figure(figsize=(9.5, 5.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.set(
         xlabel="seconds of pretraining, one thread", ylabel="nats a masked token", title="masked LM, held-out books"
@@ -243,7 +243,7 @@ def draw(rows: list[dict], file: Path) -> None:
                     *zip(*points, strict=True), marker="o", markersize=3, linestyle=style, color=color, label=label
                 )
     for axes in (left, right):
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.15))
     figure.savefig(file, dpi=120)
 
 
