@@ -32,7 +32,7 @@ from pathlib import Path
 import torch
 import transformers
 from finetuned import finetuned
-from machine import RESULTS, measured_rows
+from machine import RESULTS, measured_rows, save_result
 from sklearn.metrics import matthews_corrcoef
 
 from electra_plus import (
@@ -40,10 +40,13 @@ from electra_plus import (
     ElectraPlusConfig,
     ElectraPlusForMaskedLM,
     ElectraPlusForPreTraining,
+    ElectraPlusForReplacedTokenDetection,
     ElectraPlusForSequenceClassification,
 )
 from electra_plus.data.corpus import TokenRows, pack_rows, read_documents
 from electra_plus.data.tokenization import load_tokenizer, train_wordpiece_tokenizer
+from electra_plus.metrics.detection import DetectionMetrics
+from electra_plus.models.objectives_electra_plus import replaced_token_labels, sample_replacements
 from electra_plus.recipes.finetuning import read_examples
 from electra_plus.recipes.quickstart import held_out_batches, joint_figures, masked_lm_figures
 
@@ -167,6 +170,25 @@ def pretrain(name: str, seed: int, options: argparse.Namespace) -> list[dict]:
     return curve
 
 
+@torch.no_grad()
+def auc_against_masked_lm(arm: str, seed: int, options: argparse.Namespace) -> float:
+    """Return a detector's AUC where the seed's masked LM, better than any arm's generator, fills the masked slots."""
+    tokenizer = load_tokenizer(options.work)
+    _, held_out = torch.load(options.work / "rows.pt")
+    masked_lm = ElectraPlusForMaskedLM.from_pretrained(checkpoint(options, "modern MLM", seed)).eval()
+    detector = ElectraPlusForReplacedTokenDetection.from_pretrained(checkpoint(options, arm, seed)).eval()
+    metrics = DetectionMetrics()
+    torch.manual_seed(0)
+    for batch in held_out_batches(tokenizer, TokenRows(held_out), num_rows=512):
+        input_ids, labels, padding = batch["input_ids"], batch["labels"], batch["attention_mask"]
+        slots = labels != -100
+        drawn = sample_replacements(masked_lm(**batch).logits)  # sparse prediction: of the masked slots
+        corrupted = input_ids.masked_scatter(slots, drawn)
+        replaced = replaced_token_labels(corrupted, torch.where(slots, labels, input_ids), padding)
+        metrics.update(detector(corrupted, attention_mask=padding).logits, replaced)
+    return metrics.compute()["auc"]
+
+
 def checkpoint(options: argparse.Namespace, arm: str, seed: int) -> Path:
     """Return where an arm's weights lie."""
     return options.work / f"{arm.replace(', ', ' ').replace(' ', '-')}-{seed}"
@@ -270,6 +292,11 @@ def main() -> None:
     settings = {"seconds": options.seconds, "arms": {name: asdict(arm) for name, arm in ARMS.items()}}
     wanted = [{"arm": arm, "seed": seed} for seed in options.seeds for arm in options.arms]
     rows = measured_rows(options.result, settings, wanted)
+    for row in rows:
+        detects = row["arm"] != SCRATCH and ARMS[row["arm"]].masked_lm < 1
+        if detects and "auc_against_masked_lm" not in row and checkpoint(options, "modern MLM", row["seed"]).exists():
+            row["auc_against_masked_lm"] = auc_against_masked_lm(row["arm"], row["seed"], options)
+    save_result(options.result, {"settings": settings, "rows": rows})
     draw(rows, RESULTS / f"{options.result}.png")
 
 

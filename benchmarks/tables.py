@@ -176,18 +176,20 @@ def objectives() -> str:
     lines = [
         f"Pretraining on English books, {found['settings']['seconds']:.0f} s of processor time on one thread for each row, tiny "
         f"models ({on_machine(found)}), then fine-tuning; mean and standard deviation over {len(seeds)} seeds, each a pretraining "
-        "of its own. A detector's AUC is against its own generator, whose loss stands beside it:",
+        "of its own. A detector's AUC is against its own generator, whose loss stands beside it, and, to compare, against the masked "
+        "LM of the same seed:",
         "",
-        "| | nats a masked token | detector AUC | SST-2, accuracy | CoLA, Matthews correlation |",
-        "|---|---:|---:|---:|---:|",
+        "| | nats a masked token | AUC, own generator | AUC, masked LM | SST-2, accuracy | CoLA, Matthews correlation |",
+        "|---|---:|---:|---:|---:|---:|",
     ]
     for arm in arms:
         rows = [row for row in found["rows"] if row["arm"] == arm]
         last = [row["curve"][-1] for row in rows if row["curve"]]
         nats = spread([point.get("generator_loss", point.get("masked_lm_loss")) for point in last]) if last else ""
         auc = spread([point["auc"] for point in last]) if last and "auc" in last[0] else ""
+        common = [row["auc_against_masked_lm"] for row in rows if "auc_against_masked_lm" in row]
         scores = [spread([row[task] for row in rows]) for task in ("sst2", "cola")]
-        lines.append(f"| {arm} | {nats} | {auc} | {scores[0]} | {scores[1]} |")
+        lines.append(f"| {arm} | {nats} | {auc} | {spread(common) if common else ''} | {scores[0]} | {scores[1]} |")
     return "\n".join(lines)
 
 

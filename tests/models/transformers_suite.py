@@ -29,7 +29,8 @@ NAME_TABLES = {
 }
 for head in HEADS:
     if head.auto_class is not None:
-        NAME_TABLES[head.auto_class][ElectraPlusConfig.model_type] = head.class_name
+        # of several classes the first: the suite is run on it
+        NAME_TABLES[head.auto_class].setdefault(ElectraPlusConfig.model_type, head.class_name)
 
 
 class ElectraPlusModelTester:
