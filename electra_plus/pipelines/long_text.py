@@ -39,6 +39,11 @@ def tensors_of(pipe: Pipeline, chunk: Chunk) -> dict[str, torch.Tensor]:
     return {name: torch.tensor([values]) for name, values in row.items() if name in pipe.tokenizer.model_input_names}
 
 
+def given(**arguments) -> dict[str, Any]:
+    """Return the arguments that the caller gave; the others keep the defaults of the method that takes them."""
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
 class LongTextClassificationPipeline(ChunkPipeline, TextClassificationPipeline):
     """
     Text classification of any length, which also says which passages decided.
@@ -59,8 +64,8 @@ class LongTextClassificationPipeline(ChunkPipeline, TextClassificationPipeline):
         if num_passages is not None and num_passages < 1:
             raise ValueError(f"`num_passages` must be at least 1, got {num_passages}.")
         preprocess, forward, postprocess = super()._sanitize_parameters(**kwargs)
-        preprocess |= _given(chunk_length=chunk_length, overlap=overlap)
-        postprocess |= _given(return_evidence=return_evidence, num_passages=num_passages, aggregation=aggregation)
+        preprocess |= given(chunk_length=chunk_length, overlap=overlap)
+        postprocess |= given(return_evidence=return_evidence, num_passages=num_passages, aggregation=aggregation)
         return preprocess, forward, postprocess
 
     def __call__(self, inputs: Any, **kwargs) -> list:
@@ -131,25 +136,32 @@ class LongTextClassificationPipeline(ChunkPipeline, TextClassificationPipeline):
         decided = logits.amax(dim=0) if aggregation == "max" else (num_tokens / num_tokens.sum()) @ logits
         answer = super().postprocess({"logits": decided[None]}, **kwargs)
         if return_evidence:
+            text = model_outputs[0]["text"]
             spans = [span for outputs in model_outputs for span in outputs["spans"]]
-            for label in answer if isinstance(answer, list) else [answer]:
-                scores = self._passage_scores(model_outputs, label["label"], kwargs.get("function_to_apply"))
-                best = sorted(zip(scores, spans, strict=True), key=lambda pair: -pair[0])[:num_passages]
-                text = model_outputs[0]["text"]
-                label["evidence"] = [
+            scores = self._passage_scores(model_outputs, kwargs.get("function_to_apply"))
+            for found in answer if isinstance(answer, list) else [answer]:
+                pairs = zip(scores[found["label"]], spans, strict=True)
+                found["evidence"] = [
                     {"text": text[start:end], "start": start, "end": end, "score": score}
-                    for score, (start, end) in best
+                    for score, (start, end) in sorted(pairs, key=lambda pair: -pair[0])[:num_passages]
                 ]
         return answer
 
-    def _passage_scores(self, model_outputs: list[dict], label: str, function_to_apply) -> list[float]:
-        """Return what each passage weighed, or its own score for the label."""
+    def _passage_scores(self, model_outputs: list[dict], function_to_apply) -> dict[str, list[float]]:
+        """Return for each label what each passage weighed, or its own score for the label."""
         if self._reads_chunks_together:
             (outputs,) = model_outputs
-            return outputs["chunk_weights"][0, : len(outputs["spans"])].tolist()
+            weights = outputs["chunk_weights"][0, : len(outputs["spans"])].tolist()
+            return dict.fromkeys(self.model.config.id2label.values(), weights)
         alone = {"function_to_apply": function_to_apply, "top_k": None, "_legacy": False}
-        every = [super(LongTextClassificationPipeline, self).postprocess(outputs, **alone) for outputs in model_outputs]
-        return [next(found["score"] for found in one if found["label"] == label) for one in every]
+        every = [
+            {
+                found["label"]: found["score"]
+                for found in super(LongTextClassificationPipeline, self).postprocess(outputs, **alone)
+            }
+            for outputs in model_outputs
+        ]
+        return {label: [scores[label] for scores in every] for label in every[0]}
 
 
 class LongTokenClassificationPipeline(TokenClassificationPipeline):
@@ -162,7 +174,7 @@ class LongTokenClassificationPipeline(TokenClassificationPipeline):
 
     def _sanitize_parameters(self, chunk_length=None, overlap=None, **kwargs):
         preprocess, forward, postprocess = super()._sanitize_parameters(**kwargs)
-        return preprocess | _given(chunk_length=chunk_length, overlap=overlap), forward, postprocess
+        return preprocess | given(chunk_length=chunk_length, overlap=overlap), forward, postprocess
 
     def preprocess(
         self, sentence, offset_mapping=None, chunk_length: int | None = None, overlap: int | None = None, **params
@@ -181,8 +193,3 @@ class LongTokenClassificationPipeline(TokenClassificationPipeline):
                 "sentence": sentence,
                 "is_last": number == len(chunks),
             }
-
-
-def _given(**arguments) -> dict[str, Any]:
-    """Return the arguments that the caller gave; the others keep the defaults of the method that takes them."""
-    return {name: value for name, value in arguments.items() if value is not None}

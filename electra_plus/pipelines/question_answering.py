@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers.pipelines.base import ChunkPipeline
 
 from electra_plus.data.chunking import chunk_text
-from electra_plus.pipelines.long_text import OVERLAP, chunk_length_of, tensors_of
+from electra_plus.pipelines.long_text import OVERLAP, chunk_length_of, given, tensors_of
 
 MAX_CANDIDATES = 20  # of a chunk, as in SQuAD's usual evaluation
 
@@ -57,17 +57,10 @@ class ExtractiveQuestionAnsweringPipeline(ChunkPipeline):
         for name, value in (("top_k", top_k), ("max_answer_length", max_answer_length)):
             if value is not None and value < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {value}.")
-        preprocess = {"chunk_length": chunk_length, "overlap": overlap}
-        postprocess = {
-            "top_k": top_k,
-            "max_answer_length": max_answer_length,
-            "handle_impossible_answer": handle_impossible_answer,
-        }
-        return (
-            {name: value for name, value in preprocess.items() if value is not None},
-            {},
-            {name: value for name, value in postprocess.items() if value is not None},
+        postprocess = given(
+            top_k=top_k, max_answer_length=max_answer_length, handle_impossible_answer=handle_impossible_answer
         )
+        return given(chunk_length=chunk_length, overlap=overlap), {}, postprocess
 
     def __call__(self, inputs: Any = None, *, question: str | None = None, context: str | None = None, **kwargs):
         """
