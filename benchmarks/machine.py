@@ -6,6 +6,7 @@ import platform
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from importlib.metadata import version
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def save_result(name: str, result: dict) -> Path:
     return file
 
 
-def measured_rows(name: str, settings: dict, wanted: list[dict[str, str | int]]) -> list[dict]:
+def measured_rows(name: str, settings: dict, wanted: list[dict[str, str | int]], jobs: int = 1) -> list[dict]:
     """
     Measure the rows of a table one by one, saving `results/<name>.json` after each; return them all.
 
@@ -66,15 +67,21 @@ def measured_rows(name: str, settings: dict, wanted: list[dict[str, str | int]])
         name (`str`): Of the result.
         settings (`dict`): What all rows have in common.
         wanted (`list[dict]`): What names each row, such as `{"arm": "modern", "seed": 0}`.
+        jobs (`int`, *optional*, defaults to 1): Rows measured at a time, for those that use one thread and count its time.
     """
     file = RESULTS / f"{name}.json"
     kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     rows = kept["rows"] if kept.get("settings") == settings else []
-    for key in wanted:
-        if not any(key.items() <= row.items() for row in rows):
-            command = [sys.executable, *sys.argv, "--one", *map(str, key.values())]
-            printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-            rows.append({**key, **json.loads(printed.splitlines()[-1])})
+    missing = [key for key in wanted if not any(key.items() <= row.items() for row in rows)]
+
+    def measure(key: dict[str, str | int]) -> dict:
+        command = [sys.executable, *sys.argv, "--one", *map(str, key.values())]
+        printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        return {**key, **json.loads(printed.splitlines()[-1])}
+
+    with ThreadPoolExecutor(jobs) as pool:
+        for done in as_completed([pool.submit(measure, key) for key in missing]):
+            rows.append(done.result())
             print({name: value for name, value in rows[-1].items() if not isinstance(value, list)}, flush=True)
             save_result(name, {"settings": settings, "rows": rows})
-    return rows
+    return sorted(rows, key=lambda row: next((i for i, key in enumerate(wanted) if key.items() <= row.items()), -1))

@@ -25,8 +25,8 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -70,6 +70,13 @@ class Arm:
         discriminator_loss_weight (`float`): Of the time that is left.
         detection_learning_rate (`float`, *optional*): Of detection after masked LM. `None` is the same.
         finetuning_learning_rate (`float`): The paper's 3e-4 for the classic flavour.
+        mask_rate (`float`): Of detection; a masked LM has its own.
+        warmup (`float`): Share of the time in which the learning rate rises.
+        model_fields (`dict`): Fields of the joint configuration to change.
+        generator_fields (`dict`): The same for the generator's.
+        generator_learning_rate (`float`, *optional*):
+            Of the generator and what it shares, whose gradients are then clipped apart. `None` is one rate, one clipping.
+        time (`float`): Multiple of the time that others have.
     """
 
     preset: str
@@ -78,6 +85,21 @@ class Arm:
     discriminator_loss_weight: float = 50.0
     detection_learning_rate: float | None = None
     finetuning_learning_rate: float = 1e-3
+    mask_rate: float = 0.15
+    warmup: float = 0.02
+    model_fields: dict = field(default_factory=dict)
+    generator_fields: dict = field(default_factory=dict)
+    generator_learning_rate: float | None = None
+    time: float = 1.0
+
+
+def changed(arm: Arm) -> dict:
+    """Return the fields of an arm that are not at their default."""
+    defaults = asdict(Arm(arm.preset, arm.learning_rate))
+    return {name: value for name, value in asdict(arm).items() if value != defaults[name]} | {
+        "preset": arm.preset,
+        "learning_rate": arm.learning_rate,
+    }
 
 
 ARMS = {
@@ -95,6 +117,7 @@ SCRATCH = "modern from scratch"
 
 def prepare(books: Path, work: Path) -> None:
     """Train the tokenizer and save the rows, training and held out (the last two books), once for all arms."""
+    work.mkdir(parents=True, exist_ok=True)
     if (work / "rows.pt").exists():
         return
     documents = list(read_documents([books]))
@@ -105,20 +128,32 @@ def prepare(books: Path, work: Path) -> None:
 
 
 def train(
-    model: torch.nn.Module, batches, seconds: float, learning_rate: float, record: Callable[[float, int], None]
+    model: torch.nn.Module,
+    batches,
+    seconds: float,
+    learning_rate: float,
+    record: Callable[[float, int], None],
+    warmup: float = 0.02,
+    generator_learning_rate: float | None = None,
 ) -> None:
-    """Train for `seconds` of processor time: AdamW, warm-up over a fiftieth of it, linear decay; record the curve."""
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
-    )
+    """Train for `seconds` of processor time: AdamW, warm-up over a share of it, linear decay; record the curve."""
+    groups = [{"params": list(model.parameters()), "peak": learning_rate}]
+    if generator_learning_rate is not None:
+        generator = set(model.generator.parameters())
+        groups = [
+            {"params": [p for p in model.parameters() if p not in generator], "peak": learning_rate},
+            {"params": list(generator), "peak": generator_learning_rate},
+        ]
+    optimizer = torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     model.train()
     spent, recorded = 0.0, 0
     for step in itertools.count(1):
         started = time.process_time()
         share = spent / seconds
-        optimizer.param_groups[0]["lr"] = learning_rate * min(share * 50 + 0.02, 1.0) * (1.0 - share)
         model(**next(batches)).loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * min(share / warmup + 0.02, 1.0) * (1.0 - share)
+            torch.nn.utils.clip_grad_norm_(group["params"], 1.0)
         optimizer.step()
         optimizer.zero_grad()
         spent += time.process_time() - started
@@ -129,19 +164,29 @@ def train(
             return
 
 
-def pretrain(name: str, seed: int, options: argparse.Namespace) -> list[dict]:
+def joint_config(arm: Arm, **fields) -> ElectraPlusConfig:
+    """Return the configuration of generator and detector."""
+    fields |= {"discriminator_loss_weight": arm.discriminator_loss_weight, **arm.model_fields}
+    config = ElectraPlusConfig.preset(arm.preset, **fields)
+    if not arm.generator_fields:
+        return config
+    generator = {**config.generator_config.to_dict(), "intermediate_size": None, "layer_types": None}
+    generator_config = ElectraPlusConfig(**{**generator, **arm.generator_fields})
+    return ElectraPlusConfig.preset(arm.preset, **fields, generator_config=generator_config)
+
+
+def pretrain(name: str, arm: Arm, seed: int, options: argparse.Namespace) -> list[dict]:
     """Pretrain one arm, save its checkpoint, and return its curve."""
-    arm = ARMS[name]
     transformers.set_seed(seed)
     tokenizer = load_tokenizer(options.work)
     rows, held_out = torch.load(options.work / "rows.pt")
     fixed = held_out_batches(tokenizer, TokenRows(held_out), num_rows=512)
     fields = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
-    weight = {"discriminator_loss_weight": arm.discriminator_loss_weight}
-    config = ElectraPlusConfig.preset(arm.preset, **fields, **weight)
+    config = joint_config(arm, **fields)
+    seconds = arm.time * options.seconds
     curve: list[dict] = []
 
-    def stage(model, figures, mask_rate: float, seconds: float, learning_rate: float) -> None:
+    def stage(model, figures, mask_rate: float, seconds: float, learning_rate: float, **how) -> None:
         before = curve[-1]["seconds"] if curve else 0.0
         collator = DataCollatorForReplacedTokenDetection(tokenizer, mask_rate=mask_rate, seed=seed)
         order = itertools.chain.from_iterable(random.sample(rows, len(rows)) for _ in itertools.count())
@@ -151,39 +196,56 @@ def pretrain(name: str, seed: int, options: argparse.Namespace) -> list[dict]:
             curve.append({"seconds": before + spent, "step": step, **figures(model, fixed)})
             print(name, seed, curve[-1], file=sys.stderr, flush=True)
 
-        train(model, batches, seconds, learning_rate, record)
+        train(model, batches, seconds, learning_rate, record, arm.warmup, **how)
 
     model = ElectraPlusForPreTraining(config)
     if arm.masked_lm:
         alone = ElectraPlusConfig.preset(arm.preset, **fields, generator_config=None, sparse_prediction=True)
         masked_lm = model = ElectraPlusForMaskedLM(alone)
-        stage(masked_lm, masked_lm_figures, MLM_MASK_RATE, arm.masked_lm * options.seconds, arm.learning_rate)
+        stage(masked_lm, masked_lm_figures, MLM_MASK_RATE, arm.masked_lm * seconds, arm.learning_rate)
     if arm.masked_lm < 1:
         if arm.masked_lm:
             generator = ElectraPlusForMaskedLM(config.generator_config)
             model = ElectraPlusForPreTraining.from_generator_discriminator(
-                generator, masked_lm, **weight, sparse_prediction=False
+                generator,
+                masked_lm,
+                discriminator_loss_weight=arm.discriminator_loss_weight,
+                sparse_prediction=False,
             )
         rate = (arm.masked_lm and arm.detection_learning_rate) or arm.learning_rate
-        stage(model, joint_figures, 0.15, (1 - arm.masked_lm) * options.seconds, rate)
+        share, generator_rate = 1 - arm.masked_lm, arm.generator_learning_rate
+        stage(model, joint_figures, arm.mask_rate, share * seconds, rate, generator_learning_rate=generator_rate)
     model.save_pretrained(checkpoint(options, name, seed))
     return curve
 
 
+def masked_lm_logits(folder: Path) -> Callable[[dict], torch.Tensor]:
+    """Return what scores the masked slots of a batch with a masked LM."""
+    masked_lm = ElectraPlusForMaskedLM.from_pretrained(folder).eval()
+    return lambda batch: masked_lm(**batch).logits  # sparse prediction: of the masked slots
+
+
+def frequency_logits(options: argparse.Namespace) -> Callable[[dict], torch.Tensor]:
+    """Return what scores every slot by how often a token is in the training rows."""
+    rows, _ = torch.load(options.work / "rows.pt")
+    tokenizer = load_tokenizer(options.work)
+    counts = torch.bincount(torch.tensor(list(itertools.chain.from_iterable(rows))), minlength=len(tokenizer)).float()
+    counts[tokenizer.all_special_ids] = 0
+    return lambda batch: counts.log().expand((batch["labels"] != -100).sum(), -1)
+
+
 @torch.no_grad()
-def auc_against_masked_lm(arm: str, seed: int, options: argparse.Namespace) -> float:
-    """Return a detector's AUC where the seed's masked LM, better than any arm's generator, fills the masked slots."""
+def auc_against(scores: Callable[[dict], torch.Tensor], folder: Path, options: argparse.Namespace) -> float:
+    """Return a detector's AUC where tokens drawn by `scores` fill the masked slots."""
     tokenizer = load_tokenizer(options.work)
     _, held_out = torch.load(options.work / "rows.pt")
-    masked_lm = ElectraPlusForMaskedLM.from_pretrained(checkpoint(options, "modern MLM", seed)).eval()
-    detector = ElectraPlusForReplacedTokenDetection.from_pretrained(checkpoint(options, arm, seed)).eval()
+    detector = ElectraPlusForReplacedTokenDetection.from_pretrained(folder).eval()
     metrics = DetectionMetrics()
     torch.manual_seed(0)
     for batch in held_out_batches(tokenizer, TokenRows(held_out), num_rows=512):
         input_ids, labels, padding = batch["input_ids"], batch["labels"], batch["attention_mask"]
         slots = labels != -100
-        drawn = sample_replacements(masked_lm(**batch).logits)  # sparse prediction: of the masked slots
-        corrupted = input_ids.masked_scatter(slots, drawn)
+        corrupted = input_ids.masked_scatter(slots, sample_replacements(scores(batch)))
         replaced = replaced_token_labels(corrupted, torch.where(slots, labels, input_ids), padding)
         metrics.update(detector(corrupted, attention_mask=padding).logits, replaced)
     return metrics.compute()["auc"]
@@ -194,21 +256,21 @@ def checkpoint(options: argparse.Namespace, arm: str, seed: int) -> Path:
     return options.work / f"{arm.replace(', ', ' ').replace(' ', '-')}-{seed}"
 
 
-def downstream(arm: str, seed: int, options: argparse.Namespace) -> dict[str, float]:
-    """Fine-tune an arm for both tasks; return accuracy and Matthews correlation."""
+def downstream(start: Path | None, seed: int, learning_rate: float, options: argparse.Namespace) -> dict[str, float]:
+    """Fine-tune a checkpoint, or new weights if `start` is `None`, for both tasks; return accuracy and Matthews correlation."""
     tokenizer = load_tokenizer(options.work)
     tasks = {"sst2": (options.sst2, SST2_ROWS), "cola": (options.cola, None)}
     scores = {}
     for task, (folder, limit) in tasks.items():
         transformers.set_seed(seed)
-        if arm == SCRATCH:
+        if start is None:
             config = ElectraPlusConfig.preset(
                 "modern-tiny", vocab_size=len(tokenizer), generator_config=None, classifier_dropout=0.1
             )
             model = ElectraPlusForSequenceClassification(config)
         else:
             model = ElectraPlusForSequenceClassification.from_pretrained(
-                checkpoint(options, arm, seed), classifier_pooling="mean", classifier_dropout=0.1
+                start, classifier_pooling="mean", classifier_dropout=0.1
             )
         parts = []
         for pattern in ("train", "validation"):
@@ -221,7 +283,7 @@ def downstream(arm: str, seed: int, options: argparse.Namespace) -> dict[str, fl
             *parts,
             seed,
             num_train_epochs=3,
-            learning_rate=1e-3 if arm == SCRATCH else ARMS[arm].finetuning_learning_rate,
+            learning_rate=learning_rate,
             per_device_train_batch_size=32,
             per_device_eval_batch_size=128,
         )
@@ -230,12 +292,15 @@ def downstream(arm: str, seed: int, options: argparse.Namespace) -> dict[str, fl
     return scores
 
 
-def run(arm: str, seed: int, options: argparse.Namespace) -> dict:
+def run(name: str, seed: int, options: argparse.Namespace) -> dict:
     """Make one row of the table."""
     torch.set_num_threads(1)
     transformers.utils.logging.set_verbosity_error()
-    curve = [] if arm == SCRATCH else pretrain(arm, seed, options)
-    return {"curve": curve, **downstream(arm, seed, options)}
+    if name == SCRATCH:
+        return {"curve": [], **downstream(None, seed, 1e-3, options)}
+    curve = pretrain(name, ARMS[name], seed, options)
+    start = checkpoint(options, name, seed)
+    return {"curve": curve, **downstream(start, seed, ARMS[name].finetuning_learning_rate, options)}
 
 
 def draw(rows: list[dict], file: Path) -> None:
@@ -269,33 +334,41 @@ def draw(rows: list[dict], file: Path) -> None:
     figure.savefig(file, dpi=120)
 
 
-def main() -> None:
-    """Measure each row in a process of its own and save after it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_options(parser: argparse.ArgumentParser, result: str, seeds: list[int], names: Iterable[str]) -> None:
+    """Add the options of a table of arms."""
+    names = list(names)
     parser.add_argument("--books", type=Path, required=True, help="folder of text files, a blank line between books")
     parser.add_argument("--sst2", type=Path, required=True, help="folder with train*.jsonl and validation*.jsonl")
     parser.add_argument("--cola", type=Path, required=True, help="the same")
     parser.add_argument(
         "--work", type=Path, default=Path("objectives"), help="tokenizer, rows, checkpoints (%(default)s)"
     )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="(default: 0 1 2)")
-    parser.add_argument("--arms", nargs="+", choices=[*ARMS, SCRATCH], default=[*ARMS, SCRATCH], help="(default: all)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=seeds, help="(default: %(default)s)")
+    parser.add_argument("--arms", nargs="+", choices=names, default=names, help="(default: all)")
     parser.add_argument("--seconds", type=float, default=240, help="of pretraining (default: %(default)s)")
-    parser.add_argument("--result", default="objectives", help="name of the result file (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=1, help="rows at a time, a thread each (default: %(default)s)")
+    parser.add_argument("--result", default=result, help="name of the result file (default: %(default)s)")
     parser.add_argument("--one", nargs=2, metavar=("ARM", "SEED"), help=argparse.SUPPRESS)
+
+
+def main() -> None:
+    """Measure each row in a process of its own and save after it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_options(parser, result="objectives", seeds=[0, 1, 2], names=[*ARMS, SCRATCH])
     options = parser.parse_args()
     if options.one:
         print(json.dumps(run(options.one[0], int(options.one[1]), options)))
         return
-    options.work.mkdir(parents=True, exist_ok=True)
     prepare(options.books, options.work)
-    settings = {"seconds": options.seconds, "arms": {name: asdict(arm) for name, arm in ARMS.items()}}
+    settings = {"seconds": options.seconds, "arms": {name: changed(arm) for name, arm in ARMS.items()}}
     wanted = [{"arm": arm, "seed": seed} for seed in options.seeds for arm in options.arms]
-    rows = measured_rows(options.result, settings, wanted)
+    rows = measured_rows(options.result, settings, wanted, options.jobs)
     for row in rows:
+        generator = checkpoint(options, "modern MLM", row["seed"])
         detects = row["arm"] != SCRATCH and ARMS[row["arm"]].masked_lm < 1
-        if detects and "auc_against_masked_lm" not in row and checkpoint(options, "modern MLM", row["seed"]).exists():
-            row["auc_against_masked_lm"] = auc_against_masked_lm(row["arm"], row["seed"], options)
+        if detects and "auc_against_masked_lm" not in row and generator.exists():
+            detector = checkpoint(options, row["arm"], row["seed"])
+            row["auc_against_masked_lm"] = auc_against(masked_lm_logits(generator), detector, options)
     save_result(options.result, {"settings": settings, "rows": rows})
     draw(rows, RESULTS / f"{options.result}.png")
 
