@@ -1,7 +1,9 @@
 """Generator and discriminator in one model, trained jointly."""
 
 import copy
-from typing import Unpack
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +27,7 @@ from .modeling_electra_plus_discriminator import (
 from .modeling_electra_plus_generator import ElectraPlusForMaskedLM
 from .objectives_electra_plus import (
     at_slots,
+    draw_with_gradient,
     labels_at_slots,
     masked_lm_loss,
     masked_slots,
@@ -35,6 +38,8 @@ from .objectives_electra_plus import (
 from .packing_electra_plus import default_positions, packed_attention_mask, packed_document_ids
 
 logger = logging.get_logger(__name__)
+
+NETWORKS = ("both", "generator", "discriminator", "adversarial")  # what a step may train
 
 
 class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
@@ -195,6 +200,9 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
         labels: Tensor | None = None,
         document_ids: Tensor | None = None,
         num_masked_slots: int | None = None,
+        networks: Literal["both", "generator", "discriminator", "adversarial"] = "both",
+        generator_temperature: float | None = None,
+        adversarial_weight: float = 1.0,
         **kwargs: Unpack[TransformersKwargs],
     ) -> ElectraPlusForPreTrainingOutput:
         r"""
@@ -209,10 +217,19 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
             num_masked_slots (`int`, *optional*):
                 At least as many slots as the batch has masked. With it no step waits for the device to count them, and
                 `torch.compile` sees one shape; the numbers are the same.
+            networks (`str`, *optional*, defaults to `"both"`):
+                With `labels`, what `loss` trains: `"both"`; the `"generator"` alone (the discriminator does not run); the
+                `"discriminator"` alone (the generator draws without dropout and without gradient); or `"adversarial"`: both, and
+                the generator also against the discriminator, through the tokens drawn.
+            generator_temperature (`float`, *optional*): Instead of `config.generator_temperature`.
+            adversarial_weight (`float`, *optional*, defaults to 1.0):
+                Of the discriminator's gradient, reversed, that reaches the generator with `networks="adversarial"`.
 
         Returns:
             [`ElectraPlusForPreTrainingOutput`]
         """
+        if networks not in NETWORKS:
+            raise ValueError(f"`networks` must be one of {list(NETWORKS)}, got {networks!r}.")
         if document_ids is None:
             document_ids = packed_document_ids(position_ids, attention_mask, kwargs.get("cu_seq_lens_q"))
         encoder_inputs = {
@@ -221,24 +238,49 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
             "position_ids": position_ids,
             "document_ids": document_ids,
         }
-        joint = {}
+        joint, drawn = {}, None
         if labels is not None:
             if input_ids is None:
                 raise ValueError("`labels` need `input_ids`, got `inputs_embeds`: the generator replaces token ids.")
-            input_ids, joint = self.corrupt(input_ids, labels, num_masked_slots, **encoder_inputs)
-        if self.embedding_differences is not None and input_ids is not None:
+            how = {"num_masked_slots": num_masked_slots, "temperature": generator_temperature, **encoder_inputs}
+            if networks == "generator":
+                joint = self.generator_figures(input_ids, labels, num_masked_slots, **encoder_inputs)
+                joint["loss"] = self.config.generator_loss_weight * joint["generator_loss"]
+                return ElectraPlusForPreTrainingOutput(**joint)
+            if networks == "discriminator":
+                with torch.no_grad(), evaluating(self.generator):
+                    input_ids, joint = self.corrupt(input_ids, labels, **how)
+            elif networks == "adversarial":
+                input_ids, joint, drawn = self.corrupt(input_ids, labels, reversed_by=adversarial_weight, **how)
+            else:
+                input_ids, joint = self.corrupt(input_ids, labels, **how)
+        if drawn is not None:
+            inputs_embeds = self._vectors_of_draws(input_ids, labels, drawn, position_ids, document_ids)
+            input_ids = None
+        elif self.embedding_differences is not None and input_ids is not None:
             input_ids, inputs_embeds = None, self._disentangled_embeddings(input_ids, position_ids, document_ids)
         outputs = self.electra(input_ids, inputs_embeds=inputs_embeds, **encoder_inputs, **kwargs)
         logits = self.discriminator_predictions(outputs.last_hidden_state)
         if joint:
             joint["discriminator_loss"] = replaced_token_detection_loss(logits, joint["rtd_labels"])
-            joint["loss"] = (
-                self.config.generator_loss_weight * joint["generator_loss"]
-                + self.config.discriminator_loss_weight * joint["discriminator_loss"]
-            )
+            joint["loss"] = self.config.discriminator_loss_weight * joint["discriminator_loss"]
+            if networks != "discriminator":
+                joint["loss"] = self.config.generator_loss_weight * joint["generator_loss"] + joint["loss"]
         return ElectraPlusForPreTrainingOutput(
             logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions, **joint
         )
+
+    def _vectors_of_draws(self, input_ids: Tensor, labels: Tensor, drawn: Tensor, position_ids, document_ids) -> Tensor:
+        """Return the discriminator's word vectors, with a way for their gradient to the draws in the masked slots."""
+        if self.embedding_differences is not None:
+            vectors = self._disentangled_embeddings(input_ids, position_ids, document_ids)
+        else:
+            vectors = self.get_input_embeddings()(input_ids)
+        of_slots = drawn @ self.get_input_embeddings().weight.detach().to(drawn.dtype)  # (num_masked, embedding_size)
+        path = (of_slots - of_slots.detach()).to(vectors.dtype)
+        # what stands behind the last masked slot is left, as in `corrupt`
+        masked = (labels != -100)[..., None].expand_as(vectors)
+        return vectors + torch.zeros_like(vectors).masked_scatter(masked, path)
 
     def _disentangled_embeddings(self, input_ids: Tensor, position_ids, document_ids) -> Tensor:
         """Return the discriminator's word vectors, with a way for its gradient to the differences, and to no other table."""
@@ -251,9 +293,24 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
         path = self.embedding_differences.gradient_path(word_embeddings=input_ids, position_embeddings=position_ids)
         return vectors + path
 
-    def corrupt(
+    def generator_figures(
         self, input_ids: Tensor, labels: Tensor, num_masked_slots: int | None = None, **encoder_inputs
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    ) -> dict[str, Tensor]:
+        """Return `generator_loss` and `generator_accuracy`; arguments as in [`ElectraPlusForPreTraining.corrupt`]."""
+        slots = masked_slots(labels, num_masked_slots)
+        return _generator_figures(
+            self.masked_slot_logits(input_ids, slots, **encoder_inputs), labels_at_slots(labels, slots)
+        )
+
+    def corrupt(
+        self,
+        input_ids: Tensor,
+        labels: Tensor,
+        num_masked_slots: int | None = None,
+        temperature: float | None = None,
+        reversed_by: float | None = None,
+        **encoder_inputs,
+    ) -> tuple[Tensor, dict[str, Tensor]] | tuple[Tensor, dict[str, Tensor], Tensor]:
         r"""
         Fill the masked slots with tokens drawn from the generator.
 
@@ -261,34 +318,35 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
             input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Text with mask tokens.
             labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Original ids at masked slots, else -100.
             num_masked_slots (`int`, *optional*): As in `forward`.
+            temperature (`float`, *optional*): Instead of `config.generator_temperature`.
+            reversed_by (`float`, *optional*): Draw with a reversed gradient of this weight, see [`draw_with_gradient`].
             encoder_inputs: `attention_mask`, `token_type_ids`, `position_ids`, `document_ids`.
 
         Returns:
             `tuple`: the corrupted ids `(batch_size, sequence_length)`, and `generator_loss`, `generator_accuracy`,
-            `rtd_labels` by name.
+            `rtd_labels` by name; with `reversed_by` also the draws `(num_masked, vocab_size)`, one-hot.
         """
         slots = masked_slots(labels, num_masked_slots)
         original_ids = labels_at_slots(labels, slots)  # (num_masked,)
         slot_logits = self.masked_slot_logits(input_ids, slots, **encoder_inputs)  # (num_masked, vocab_size)
-        with torch.no_grad():
-            masked = labels != -100
-            forbidden_ids = original_ids.clamp(min=0) if self.config.disallow_correct else None
-            drawn = sample_replacements(slot_logits, self.config.generator_temperature, forbidden_ids)
-            corrupted_ids = input_ids.masked_scatter(masked, drawn)  # what is drawn for no slot comes last, and is left
-            uncorrupted_ids = torch.where(masked, labels, input_ids)
-            padding = encoder_inputs.get("attention_mask")
-            if encoder_inputs.get("document_ids") is not None:
-                padding = encoder_inputs["document_ids"] >= 0
-            elif padding is not None and padding.dim() != 2:
-                padding = None
-            rtd_labels = replaced_token_labels(corrupted_ids, uncorrupted_ids, padding)
-            num_masked = masked.sum().clamp(min=1)
-            correct = (slot_logits.argmax(dim=-1) == original_ids).float().sum() / num_masked
-        return corrupted_ids, {
-            "generator_loss": masked_lm_loss(slot_logits, original_ids),
-            "generator_accuracy": correct,
-            "rtd_labels": rtd_labels,
-        }
+        temperature = self.config.generator_temperature if temperature is None else temperature
+        forbidden_ids = original_ids.clamp(min=0) if self.config.disallow_correct else None
+        if reversed_by is None:
+            drawn_ids = sample_replacements(slot_logits, temperature, forbidden_ids)
+        else:
+            draws = draw_with_gradient(slot_logits, temperature, forbidden_ids, reversed_by)
+            drawn_ids = draws.argmax(dim=-1)
+        masked = labels != -100
+        corrupted_ids = input_ids.masked_scatter(masked, drawn_ids)  # what is drawn for no slot comes last, and is left
+        uncorrupted_ids = torch.where(masked, labels, input_ids)
+        padding = encoder_inputs.get("attention_mask")
+        if encoder_inputs.get("document_ids") is not None:
+            padding = encoder_inputs["document_ids"] >= 0
+        elif padding is not None and padding.dim() != 2:
+            padding = None
+        rtd_labels = replaced_token_labels(corrupted_ids, uncorrupted_ids, padding)
+        figures = {**_generator_figures(slot_logits, original_ids), "rtd_labels": rtd_labels}
+        return (corrupted_ids, figures) if reversed_by is None else (corrupted_ids, figures, draws)
 
     def masked_slot_logits(self, input_ids: Tensor, slots: Tensor, **encoder_inputs) -> Tensor:
         r"""
@@ -325,6 +383,24 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
             return generator(input_ids, return_dict=True, **known).logits[0]
         finally:
             hook.remove()
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Switch dropout off for a while."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+def _generator_figures(slot_logits: Tensor, original_ids: Tensor) -> dict[str, Tensor]:
+    with torch.no_grad():
+        num_masked = (original_ids != -100).sum().clamp(min=1)
+        correct = (slot_logits.argmax(dim=-1) == original_ids).float().sum() / num_masked
+    return {"generator_loss": masked_lm_loss(slot_logits, original_ids), "generator_accuracy": correct}
 
 
 def _generator_from_config(config) -> PreTrainedModel:

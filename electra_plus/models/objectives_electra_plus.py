@@ -5,6 +5,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 BLOCK_SIZE = 128  # of the vocabulary, in tokens: near the square root of its size, where a draw costs least
+GUMBEL_TEMPERATURE = 0.3  # of the relaxed draw: AMOS, appendix B; higher is smoother and farther from a real draw
 
 
 def sample_replacements(
@@ -63,6 +64,38 @@ def _draw_by_weight(weights: Tensor, rng: Generator | None) -> Tensor:
     # strictly below the total, whatever the rounding: the first entry above a draw then always has a weight > 0
     draws = torch.minimum(draws, torch.nextafter(total, torch.zeros_like(total)))
     return torch.searchsorted(cumulative, draws, right=True)
+
+
+def draw_with_gradient(
+    logits: Tensor, temperature: float = 1.0, forbidden_ids: Tensor | None = None, reversed_by: float = 1.0
+) -> Tensor:
+    r"""
+    Draw one token for every masked slot, with a gradient that turns the generator against the discriminator.
+
+    The draw has the distribution of [`sample_replacements`]. Forwards the result is one-hot; backwards it is the relaxed
+    (Gumbel-softmax) draw, and the gradient is multiplied by `-reversed_by`, so that descending the discriminator's loss makes
+    the generator ascend it.
+
+    Args:
+        logits (`torch.FloatTensor` of shape `(num_masked, vocab_size)`): Unnormalised log-probabilities, in nats.
+        temperature (`float`, *optional*, defaults to 1.0): Divisor of the logits, > 0.
+        forbidden_ids (`torch.LongTensor` of shape `(num_masked,)`, *optional*): Tokens that may not be drawn.
+        reversed_by (`float`, *optional*, defaults to 1.0): Multiplier of the gradient, before its sign is turned.
+
+    Returns:
+        `torch.FloatTensor` of shape `(num_masked, vocab_size)`: 1 at the drawn token, else 0.
+
+    Source: Meng et al. 2022 (AMOS), https://arxiv.org/abs/2204.03243, section 3.2; Jang et al. 2017 for the estimator.
+    """
+    scores = logits.float() / temperature
+    if forbidden_ids is not None:
+        scores = scores.scatter(1, forbidden_ids[:, None], float("-inf"))
+    noise = -torch.empty_like(scores).exponential_().log()  # Gumbel; `F.gumbel_softmax` would not forgive -inf scores
+    noisy = scores + noise
+    relaxed = (noisy / GUMBEL_TEMPERATURE).softmax(dim=-1)
+    drawn = F.one_hot(noisy.argmax(dim=-1), scores.shape[1]).to(relaxed.dtype)
+    # both differences are zero: they only carry the gradient
+    return drawn - reversed_by * (relaxed - relaxed.detach())
 
 
 def masked_slots(labels: Tensor, num_slots: int | None = None) -> Tensor:
