@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # what editors and type checkers see; at run time `__getattr_
     from electra_plus.models.modeling_electra_plus_long import ElectraPlusForLongSequenceClassification
     from electra_plus.models.modeling_electra_plus_pretraining import ElectraPlusForPreTraining
     from electra_plus.pipelines import pipeline
+    from electra_plus.training.arguments import ElectraPlusTrainingArguments
+    from electra_plus.training.trainer import ElectraPlusTrainer
 
 __all__ = [
     "DataCollatorForPacking",
@@ -43,6 +45,8 @@ __all__ = [
     "ElectraPlusForSequenceClassification",
     "ElectraPlusForTokenClassification",
     "ElectraPlusModel",
+    "ElectraPlusTrainer",
+    "ElectraPlusTrainingArguments",
     "__version__",
     "pipeline",
     "register",
@@ -52,6 +56,8 @@ _MODEL_CLASSES = {head.class_name for head in HEADS}
 _LAZY = {
     "DataCollatorForPacking": "electra_plus.data.packing",
     "DataCollatorForReplacedTokenDetection": "electra_plus.data.masking",
+    "ElectraPlusTrainer": "electra_plus.training.trainer",
+    "ElectraPlusTrainingArguments": "electra_plus.training.arguments",
     "pipeline": "electra_plus.pipelines",
 }
 

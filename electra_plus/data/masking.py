@@ -187,7 +187,10 @@ class DataCollatorForReplacedTokenDetection:
             step = self._first_step + call
             self._num_calls += 1
         rank = int(os.environ.get("RANK", 0)) if self.rank is None else self.rank
-        digest = hashlib.blake2b(f"{self.seed},{rank},{step}".encode(), digest_size=8).digest()
+        # Batches are numbered over all processes, as the stock Trainer deals them out: several processes then give the masks
+        # that one gives which accumulates as many batches.
+        number = step * max(int(os.environ.get("WORLD_SIZE", 1)), rank + 1) + rank
+        digest = hashlib.blake2b(f"{self.seed},0,{number}".encode(), digest_size=8).digest()
         return Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
 
     def __call__(

@@ -1,6 +1,9 @@
 """Tokenizers: train a WordPiece one on a corpus, or take one that exists."""
 
-from collections.abc import Iterable
+import string
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerBase
@@ -22,7 +25,9 @@ def train_wordpiece_tokenizer(
     The special tokens get the ids 0 to 4: `[PAD]`, `[UNK]`, `[CLS]`, `[SEP]`, `[MASK]`.
 
     Args:
-        texts (`Iterable[str]`): The corpus, in pieces of any length.
+        texts (`Iterable[str]`):
+            The corpus, in pieces of any length. It is read twice; an iterator, which cannot be, is kept in memory. The same texts
+            give the same vocabulary.
         vocab_size (`int`, *optional*, defaults to 30522): Tokens at most, special ones included; a small corpus gives fewer.
         lowercase (`bool`, *optional*, defaults to `True`): Lower-case and strip accents.
         min_frequency (`int`, *optional*, defaults to 2): How often a pair must occur to be merged.
@@ -42,12 +47,18 @@ def train_wordpiece_tokenizer(
     backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     backend.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    texts = list(texts) if isinstance(texts, Iterator) else texts
+    # a corpus with more characters than this (Chinese) keeps its most frequent ones
+    room = max(1, int(0.9 * (vocab_size - len(SPECIAL_TOKENS))))
+    alphabet, inner = _alphabet(texts, backend.normalizer, room)
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size,
         min_frequency=min_frequency,
-        special_tokens=list(SPECIAL_TOKENS),
-        # a corpus with more characters than this (Chinese) keeps its most frequent ones
-        limit_alphabet=max(1, int(0.9 * (vocab_size - len(SPECIAL_TOKENS)))),
+        # The trainer numbers what stands inside words in an order that differs from process to process, and breaks ties by
+        # number. Given beforehand, the same texts give the same vocabulary.
+        special_tokens=[*SPECIAL_TOKENS, *(f"##{character}" for character in inner)],
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
         show_progress=show_progress,
     )
     backend.train_from_iterator(texts, trainer)
@@ -56,6 +67,30 @@ def train_wordpiece_tokenizer(
         raise ValueError("`texts` holds no words. Check that the corpus is not empty.")
     ordered = dict(sorted(vocabulary.items(), key=lambda item: item[1]))
     return BertTokenizer(vocab=ordered, do_lower_case=lowercase, model_max_length=model_max_length)
+
+
+def _alphabet(texts: Iterable[str], normalizer, room: int) -> tuple[list[str], list[str]]:
+    """Return the characters of a corpus that find room, the most frequent first, and those of them that stand inside words."""
+    raw: Counter[str] = Counter()
+    for text in texts:
+        raw.update(text)
+    counts: Counter[str] = Counter()
+    alone: set[str] = set()  # what BERT's rules make a word of its own: Chinese characters and punctuation
+    for character, count in raw.items():
+        normal = normalizer.normalize_str(character)
+        for part in normal.replace(" ", ""):
+            counts[part] += count
+            if normal.startswith(" ") or part in string.punctuation or unicodedata.category(part).startswith("P"):
+                alone.add(part)
+    alphabet: list[str] = []
+    inner: list[str] = []
+    for character in sorted(counts, key=lambda character: (-counts[character], character)):
+        if len(alphabet) + len(inner) + 1 + (character not in alone) > room and alphabet:
+            break
+        alphabet.append(character)
+        if character not in alone:
+            inner.append(character)
+    return alphabet, inner
 
 
 def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:

@@ -42,7 +42,7 @@ class DetectionMetrics:
         logits, labels = logits.detach().float().flatten(), labels.flatten()
         counted = ((labels == 0) | (labels == 1)).long()
         labels = labels * counted
-        bins = (logits.sigmoid() * NUM_BINS).long().clamp(max=NUM_BINS - 1)
+        bins = (logits.sigmoid() * NUM_BINS).long().clamp(0, NUM_BINS - 1)  # NaN becomes the lowest integer
         zeros = torch.zeros(2 * NUM_BINS, dtype=torch.long, device=logits.device)
         histogram = zeros.scatter_add(0, labels * NUM_BINS + bins, counted).view(2, NUM_BINS)
         zeros = torch.zeros(4, dtype=torch.long, device=logits.device)

@@ -5,7 +5,9 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 BLOCK_SIZE = 128  # of the vocabulary, in tokens: near the square root of its size, where a draw costs least
-GUMBEL_TEMPERATURE = 0.3  # of the relaxed draw: AMOS, appendix B; higher is smoother and farther from a real draw
+GUMBEL_TEMPERATURE = (
+    0.3  # of the relaxed draw, as in AMOS's released code; higher is smoother and farther from a real draw
+)
 
 
 def sample_replacements(
@@ -53,7 +55,8 @@ def sample_replacements(
     blocks = _draw_by_weight(block_sums, rng)  # (num_masked, 1)
     entries = blocks * BLOCK_SIZE + torch.arange(BLOCK_SIZE, device=logits.device)
     weights = probabilities.gather(1, entries.clamp(max=vocab_size - 1)).masked_fill(entries >= vocab_size, 0.0)
-    return entries.gather(1, _draw_by_weight(weights, rng)).squeeze(1)
+    # the bound matters only where logits are no numbers, so that the loss can say so instead of a lookup failing
+    return entries.gather(1, _draw_by_weight(weights, rng)).squeeze(1).clamp(max=vocab_size - 1)
 
 
 def _draw_by_weight(weights: Tensor, rng: Generator | None) -> Tensor:
@@ -63,7 +66,7 @@ def _draw_by_weight(weights: Tensor, rng: Generator | None) -> Tensor:
     draws = torch.rand(total.shape, generator=rng, device=weights.device) * total
     # strictly below the total, whatever the rounding: the first entry above a draw then always has a weight > 0
     draws = torch.minimum(draws, torch.nextafter(total, torch.zeros_like(total)))
-    return torch.searchsorted(cumulative, draws, right=True)
+    return torch.searchsorted(cumulative, draws, right=True).clamp(max=cumulative.shape[1] - 1)
 
 
 def draw_with_gradient(
@@ -85,7 +88,8 @@ def draw_with_gradient(
     Returns:
         `torch.FloatTensor` of shape `(num_masked, vocab_size)`: 1 at the drawn token, else 0.
 
-    Source: Meng et al. 2022 (AMOS), https://arxiv.org/abs/2204.03243, section 3.2; Jang et al. 2017 for the estimator.
+    Source: Meng et al. 2022 (AMOS), https://arxiv.org/abs/2204.03243, and its released code; Jang et al. 2017,
+    https://arxiv.org/abs/1611.01144, for the estimator.
     """
     scores = logits.float() / temperature
     if forbidden_ids is not None:

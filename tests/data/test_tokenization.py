@@ -35,6 +35,18 @@ def test_vocabulary_has_the_size_asked_and_special_tokens_first():
     assert tokenizer.convert_ids_to_tokens([0, 1, 2, 3, 4]) == list(SPECIAL_TOKENS)
 
 
+def test_the_same_text_gives_the_same_vocabulary():
+    # few words, so that most choices are ties; the trainer's own order changes from call to call
+    texts = ["a cat sat on the mat", "我很喜欢这本书，故事好看。", "we walked along the river, and talked"] * 3
+    vocabularies = [train_wordpiece_tokenizer(iter(texts), vocab_size=60).get_vocab() for _ in range(5)]
+    assert all(vocabulary == vocabularies[0] for vocabulary in vocabularies)
+
+
+def test_a_small_vocabulary_keeps_the_most_frequent_characters():
+    tokenizer = train_wordpiece_tokenizer(["我我我很很喜"] * 3, vocab_size=8)
+    assert tokenizer.tokenize("我很喜") == ["我", "很", "[UNK]"]
+
+
 def test_cased_tokenizer_keeps_capitals():
     tokenizer = train_wordpiece_tokenizer(ENGLISH, vocab_size=150, lowercase=False)
     assert tokenizer.tokenize("The")[0] != tokenizer.tokenize("the")[0]

@@ -12,9 +12,7 @@ from model_helpers import VOCAB_SIZE, joint_config
 from transformers import DataCollatorForLanguageModeling, Trainer, TrainingArguments, default_data_collator
 
 from electra_plus import DataCollatorForReplacedTokenDetection, ElectraPlusForPreTraining
-from electra_plus.data.corpus import pack_rows, read_documents
 from electra_plus.metrics.detection import compute_pretraining_metrics
-from electra_plus.samples import sample_path
 from electra_plus.training.callbacks import MaskingStepCallback, PretrainingMetricsCallback
 
 
@@ -31,12 +29,6 @@ def arguments(output_dir, **overrides) -> TrainingArguments:
         "dataloader_pin_memory": False,
     }
     return TrainingArguments(output_dir=str(output_dir), **{**fields, **overrides})
-
-
-@pytest.fixture(scope="module")
-def real_rows(tokenizer):
-    documents = list(read_documents([sample_path("held_out_book.txt.gz")]))
-    return pack_rows([documents[0][:60]], tokenizer, row_length=32)
 
 
 def joint_model(flavour: str = "modern", **overrides) -> ElectraPlusForPreTraining:

@@ -1,0 +1,416 @@
+"""
+The trainer: transformers' own, with regimes, own optimizer groups for the generator, and runs that repeat exactly.
+
+What it does otherwise than `Trainer`:
+
+- Every micro-batch has a number that counts through the whole run and over all processes. Masks, draws and dropout follow from
+  `seed` and that number alone, so a resumed run, a run with evaluations in between, and a run on several processes with the same
+  batches give the same numbers as an uninterrupted one on one process.
+- Checkpoints are written aside and moved to their place when complete, with checksums; resuming takes the last one that is whole.
+- Logs hold what the original logs, and speed; a run that goes wrong says so.
+"""
+
+import copy
+import hashlib
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import Trainer
+from transformers.trainer_utils import rotate_checkpoints
+from transformers.utils import logging
+
+from electra_plus.data.masking import DataCollatorForReplacedTokenDetection
+from electra_plus.metrics.detection import compute_pretraining_metrics
+from electra_plus.models.modeling_electra_plus_pretraining import ElectraPlusForPreTraining
+from electra_plus.optim.adam import AdamWithoutBiasCorrection
+from electra_plus.optim.groups import (
+    GENERATOR,
+    is_hidden_matrix,
+    learning_rate_multiplier,
+    network_of,
+    parameter_groups,
+)
+from electra_plus.optim.muon import MuonWithAdamW
+from electra_plus.optim.schedules import original_schedule
+from electra_plus.training import checkpoints
+from electra_plus.training.arguments import ElectraPlusTrainingArguments
+from electra_plus.training.callbacks import MaskingStepCallback
+from electra_plus.training.figures import PretrainingFigures
+from electra_plus.training.flops import measured_peak_flops, training_flops
+from electra_plus.training.health import TrainingHealth
+from electra_plus.training.regimes import make_regime
+
+logger = logging.get_logger(__name__)
+
+PROGRESS_NAME = "electra_plus_progress"  # one file a process in a checkpoint: what the next log is made of
+
+
+class ElectraPlusTrainer(Trainer):
+    r"""
+    [`~transformers.Trainer`] for pretraining, with [`ElectraPlusTrainingArguments`].
+
+    Takes the arguments of `Trainer`. Without `data_collator` the rows are masked by
+    [`DataCollatorForReplacedTokenDetection`] with the tokenizer in `processing_class`. It also trains a masked LM or any other
+    model, in the regime `"joint"`.
+
+    Raises:
+        ValueError: The regime does not fit the model.
+
+    Example:
+
+    ```python
+    >>> import tempfile
+    >>> from electra_plus import ElectraPlusConfig, ElectraPlusForPreTraining, ElectraPlusTrainer, ElectraPlusTrainingArguments
+    >>> from electra_plus.data.tokenization import train_wordpiece_tokenizer
+    >>> tokenizer = train_wordpiece_tokenizer(["a cat sat on a mat"] * 9, vocab_size=60)
+    >>> config = ElectraPlusConfig.preset("modern-tiny", vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id)
+    >>> arguments = ElectraPlusTrainingArguments(
+    ...     tempfile.mkdtemp(), max_steps=2, report_to="none", disable_tqdm=True, use_cpu=True, save_strategy="no"
+    ... )
+    >>> trainer = ElectraPlusTrainer(
+    ...     ElectraPlusForPreTraining(config), arguments, train_dataset=[tokenizer("a cat sat")] * 16, processing_class=tokenizer
+    ... )
+    >>> trainer.train().global_step
+    {'train_runtime': ...
+    2
+
+    ```
+    """
+
+    args: ElectraPlusTrainingArguments
+
+    def __init__(self, model=None, args=None, data_collator=None, **kwargs):
+        if args is not None and not isinstance(args, ElectraPlusTrainingArguments):
+            raise TypeError(
+                f"`args` must be ElectraPlusTrainingArguments, got {type(args).__name__}. It takes the same names and more."
+            )
+        args = args or ElectraPlusTrainingArguments("trainer_output")
+        tokenizer = kwargs.get("processing_class")
+        if data_collator is None and tokenizer is not None:
+            data_collator = DataCollatorForReplacedTokenDetection(tokenizer, seed=args.seed)
+        joint = isinstance(model, ElectraPlusForPreTraining)
+        if joint and kwargs.get("eval_dataset") is not None:
+            kwargs.setdefault("compute_metrics", compute_pretraining_metrics)
+        super().__init__(model=model, args=args, data_collator=data_collator, **kwargs)
+        self.regime = make_regime(args.regime, args.regime_kwargs)
+        self._is_joint = isinstance(self.model, ElectraPlusForPreTraining)
+        if self._is_joint:
+            self.regime.prepare(self.model)
+        elif args.regime != "joint":
+            raise ValueError(
+                f"`regime={args.regime!r}` needs generator and discriminator, got {type(self.model).__name__}. "
+                "Train an ElectraPlusForPreTraining, or leave `regime` at 'joint'."
+            )
+        if hasattr(self.data_collator, "start_at"):
+            self.add_callback(MaskingStepCallback(self.data_collator))
+        self.figures = PretrainingFigures()
+        self.health = TrainingHealth()
+        self._position = (-1, 0)  # optimizer step and micro-batches seen in it
+        self._generator_grad_norm: torch.Tensor | None = None
+        self._log_flops, self._peak_flops = 0.0, args.peak_flops
+        self._aside: str | None = None  # where a checkpoint is being written
+
+    # ---- optimizer ----
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Make the optimizer, with groups of their own for the generator and for layers where the arguments ask for it."""
+        if self.optimizer is not None:
+            return self.optimizer
+        model = self.model if model is None else model
+        args = self.args
+        betas = {"lr": args.learning_rate, "betas": (args.adam_beta1, args.adam_beta2), "eps": args.adam_epsilon}
+        if args.own_optimizer == "original":
+            optimizer_class, kwargs = AdamWithoutBiasCorrection, betas
+        elif args.own_optimizer == "muon":
+            optimizer_class, kwargs = MuonWithAdamW, betas
+        else:
+            optimizer_class, kwargs = self.optimizer_cls_and_kwargs or self.get_optimizer_cls_and_kwargs(args, model)
+            if not (isinstance(optimizer_class, type) and issubclass(optimizer_class, torch.optim.Optimizer)) or {
+                "params", "model", "optimizer_dict"
+            } & set(kwargs):  # fmt: skip
+                self._refuse_groups(str(args.optim))
+                return super().create_optimizer(model)
+        groups = parameter_groups(
+            model.named_parameters(),
+            self.get_decay_parameter_names(model),
+            learning_rate=args.learning_rate,
+            weight_decay=args.weight_decay,
+            generator_learning_rate=args.generator_learning_rate,
+            generator_weight_decay=args.generator_weight_decay,
+            separate_networks=args.generator_max_grad_norm is not None,
+            multiplier=self._layer_multiplier(model),
+            use_muon=is_hidden_matrix if args.own_optimizer == "muon" else None,
+        )
+        self.optimizer = optimizer_class(groups, **kwargs)
+        return self.optimizer
+
+    def _refuse_groups(self, optimizer: str) -> None:
+        names = ("generator_learning_rate", "generator_weight_decay", "layerwise_lr_decay")
+        given = [name for name in names if getattr(self.args, name) is not None]
+        if given:
+            raise ValueError(
+                f"`optim={optimizer!r}` makes its own parameter groups, so {given} would have no effect. "
+                "Use another optimizer, or leave them out."
+            )
+
+    def _layer_multiplier(self, model: nn.Module):
+        decay = self.args.layerwise_lr_decay
+        if decay is None:
+            return None
+        num_layers = model.config.num_hidden_layers
+        generator = getattr(model.config, "generator_config", None)
+        of_generator = generator.num_hidden_layers if self._is_joint else num_layers
+
+        def multiplier(name: str) -> float:
+            depth = of_generator if self._is_joint and network_of(name) == GENERATOR else num_layers
+            return learning_rate_multiplier(name, depth, decay, self.args.layerwise_lr_decay_as_released)
+
+        return multiplier
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None):
+        """Make the learning rate schedule."""
+        if self.lr_scheduler is None and self.args.own_schedule == "original":
+            self.lr_scheduler = original_schedule(
+                optimizer or self.optimizer,
+                self.args.get_warmup_steps(num_training_steps),
+                num_training_steps,
+                **(self.args.lr_scheduler_kwargs or {}),
+            )
+            self._created_lr_scheduler = True
+        elif self.lr_scheduler is None and self.args.lr_scheduler_type == "warmup_stable_decay":
+            given = dict(self.args.lr_scheduler_kwargs or {})
+            given.setdefault("num_decay_steps", max(1, num_training_steps // 5))
+            self.args.lr_scheduler_kwargs = given
+        return super().create_scheduler(num_training_steps, optimizer)
+
+    def _clip_grad_norm(self, model: nn.Module):
+        if self.args.generator_max_grad_norm is None:
+            return super()._clip_grad_norm(model)
+        self.accelerator.unscale_gradients()
+        groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+        for group in self.optimizer.param_groups:
+            groups[group["network"] == GENERATOR].extend(group["params"])
+        norm = torch.nn.utils.clip_grad_norm_(groups[False], self.args.max_grad_norm)
+        limit = self.args.generator_max_grad_norm or float("inf")
+        self._generator_grad_norm = torch.nn.utils.clip_grad_norm_(groups[True], limit)
+        return norm
+
+    # ---- steps ----
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch=None) -> torch.Tensor:
+        """Take a micro-batch, with the randomness that belongs to its number, as the regime wants it."""
+        step = self.state.global_step
+        micro = self._position[1] + 1 if self._position[0] == step else 0
+        self._position = (step, micro)
+        torch.manual_seed(self._seed_of(step, micro))
+        if self._is_joint:
+            if micro == 0:
+                with torch.no_grad():
+                    self.regime.begin_step(self.accelerator.unwrap_model(model), step, self.state.max_steps)
+            inputs = {**inputs, **self.regime.inputs(step, self.state.max_steps)}
+        return super().training_step(model, inputs, num_items_in_batch)
+
+    def _run_epoch(self, **kwargs) -> None:
+        if self.state.global_step >= self.state.max_steps:  # `Trainer` would take one step more than there are
+            self._load_rng_state(kwargs["resume_from_checkpoint"])
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(**kwargs)
+
+    def _seed_of(self, step: int, micro: int) -> int:
+        number = (step * self.args.gradient_accumulation_steps + micro) * self.args.world_size
+        text = f"{self.args.seed},{number + self.args.process_index},step"
+        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> float:
+        """Return the operations of a training step, see [`training_flops`]; for other models as `Trainer` does."""
+        config = getattr(self.model, "config", None)
+        if not hasattr(config, "flavour") or inputs.get("labels") is None or "input_ids" not in inputs:
+            return super().floating_point_ops(inputs)
+        networks = self.regime.inputs(self.state.global_step, self.state.max_steps).get("networks", "both")
+        num_rows, row_length = inputs["input_ids"].shape
+        rate = getattr(self.data_collator, "mask_rate", 0.15)  # counting the masked slots would wait for the device
+        flops = training_flops(config, num_rows * row_length, row_length, round(rate * num_rows * row_length), networks)
+        self._log_flops += flops
+        return flops
+
+    # ---- what is logged ----
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log, with the figures of the steps since the last log."""
+        if "loss" in logs and self.is_in_train:
+            seconds = self.figures.seconds
+            logs.update(self.figures.take())
+            if self._generator_grad_norm is not None:
+                logs["generator_grad_norm"] = self._generator_grad_norm.item()
+            if self._log_flops and self._peak_flops:
+                logs["flops_utilization"] = round(self._log_flops / seconds / self._peak_flops, 4)
+            self._log_flops = 0.0
+            num_done = self.state.global_step - self._initial_global_step
+            if num_done and start_time is not None:
+                left = self.state.max_steps - self.state.global_step
+                logs["eta_seconds"] = round(left * self.figures.seconds_since_start / num_done)
+            for warning in self.health.check(logs, self.state.global_step, self.state.max_steps):
+                logger.warning(warning)
+        super().log(logs, start_time)
+
+    def _inner_training_loop(self, *args, **kwargs):
+        if self._peak_flops is None and hasattr(getattr(self.model, "config", None), "flavour"):
+            dtype = torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else torch.float32
+            self._peak_flops = measured_peak_flops(self.args.device, dtype)
+        self.figures.start()
+        self.figures.attach(self.model)
+        try:
+            return super()._inner_training_loop(*args, **kwargs)
+        finally:
+            self.figures.detach()
+
+    # ---- evaluation ----
+
+    def evaluate(self, *args, **kwargs) -> dict[str, float]:
+        """Evaluate, always with the same masks and draws, and without a trace in the training that goes on afterwards."""
+        device = self.args.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else [], enabled=True):
+            torch.manual_seed(self.args.seed)
+            return super().evaluate(*args, **kwargs)
+
+    def get_eval_dataloader(self, eval_dataset=None):
+        """Return the data of an evaluation, whose masks are numbered from 0 and do not advance those of the training."""
+        of_training = self.data_collator
+        if hasattr(of_training, "start_at"):
+            self.data_collator = copy.copy(of_training)
+            self.data_collator.start_at(0)
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.data_collator = of_training
+
+    # ---- checkpoints ----
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs):
+        """
+        Train.
+
+        Args:
+            resume_from_checkpoint (`str` or `bool`, *optional*):
+                A checkpoint, or `True` for the last one in `output_dir` that is as it was written.
+
+        Raises:
+            FileNotFoundError: `True`, and there is none.
+            ValueError: The checkpoint given has files that are missing or have changed.
+        """
+        output_dir = Path(self.args.output_dir)
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = checkpoints.last_good_checkpoint(output_dir)
+            if resume_from_checkpoint is None:
+                raise FileNotFoundError(
+                    f"`resume_from_checkpoint=True` found no whole checkpoint in `{output_dir}`. Start without it."
+                )
+        elif resume_from_checkpoint:
+            manifest = Path(resume_from_checkpoint, checkpoints.MANIFEST)
+            wrong = checkpoints.what_is_wrong(resume_from_checkpoint) if manifest.exists() else None
+            if wrong is not None:
+                raise ValueError(
+                    f"`resume_from_checkpoint` ({str(resume_from_checkpoint)!r}) cannot be used: {wrong}. Take an earlier one."
+                )
+        if self.args.should_save:
+            shutil.rmtree(output_dir / checkpoints.UNFINISHED, ignore_errors=True)
+        return super().train(
+            resume_from_checkpoint=str(resume_from_checkpoint) if resume_from_checkpoint else None, **kwargs
+        )
+
+    def _get_output_dir(self, trial) -> str:
+        return self._aside or super()._get_output_dir(trial)
+
+    @contextmanager
+    def _writing_aside(self, run_dir: Path):
+        self._aside = str(run_dir / checkpoints.UNFINISHED)
+        try:
+            yield Path(self._aside)
+        finally:
+            self._aside = None
+
+    def _save_checkpoint(self, model: nn.Module, trial) -> None:
+        run_dir = Path(self._get_output_dir(trial))
+        name = f"checkpoint-{self.state.global_step}"
+        self._refuse_broken_weights(name)
+        try:
+            with self._writing_aside(run_dir) as aside:
+                super()._save_checkpoint(model, trial)
+                self._save_progress(aside / name)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                best = self.state.best_global_step
+                if best and (best == self.state.global_step or (run_dir / f"checkpoint-{best}").is_dir()):
+                    self.state.best_model_checkpoint = str(run_dir / f"checkpoint-{best}")
+                    self.state.save_to_json(str(aside / name / "trainer_state.json"))
+                checkpoints.write_manifest(aside / name)
+                checkpoints.publish(aside / name, run_dir / name)
+                rotate_checkpoints(
+                    output_dir=str(run_dir),
+                    save_total_limit=self.args.save_total_limit,
+                    best_model_checkpoint=self.state.best_model_checkpoint,
+                )
+        except Exception as error:  # a full disk raises another type in each library that writes
+            shutil.rmtree(run_dir / checkpoints.UNFINISHED, ignore_errors=True)
+            raise OSError(
+                f"`{run_dir / name}` could not be written ({' '.join(str(error).split())}). Earlier checkpoints are intact: "
+                "make room, then start again and resume."
+            ) from error
+        self.accelerator.wait_for_everyone()
+        if self.args.push_to_hub:
+            super()._push_from_checkpoint(str(run_dir / name))
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        if self._aside is None:  # else the checkpoint is not in its place yet
+            super()._push_from_checkpoint(checkpoint_folder)
+
+    def _refuse_broken_weights(self, name: str) -> None:
+        """Raise rather than write weights that are not numbers over a run that has good ones."""
+        finite = torch.stack([p.isfinite().all() for p in self.model.parameters()]).all().to(self.args.device)
+        if not bool(self.accelerator.gather(finite[None]).all()):
+            raise FloatingPointError(
+                f"{name} is not written: weights are not finite numbers. Checkpoints written before are intact. Lower "
+                "`learning_rate`, lengthen `warmup_steps`, or set `max_grad_norm`; then start again."
+            )
+
+    def _save_progress(self, folder: Path) -> None:
+        """Save what the next log needs from the steps before this checkpoint."""
+        progress = {
+            "loss": self._tr_loss.cpu(),
+            "last_logged": self._globalstep_last_logged,
+            "total_loss": self._total_loss_scalar,
+            "figures": self.figures.state(),
+        }
+        torch.save(progress, folder / f"{PROGRESS_NAME}_{self.args.process_index}.pt")
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        super()._load_rng_state(checkpoint)
+        # the one place that `Trainer` visits once after a resume, with all of its own counters set
+        file = Path(checkpoint or "", f"{PROGRESS_NAME}_{self.args.process_index}.pt")
+        if checkpoint is not None and file.is_file():
+            progress = torch.load(file, weights_only=True)
+            self._tr_loss += progress["loss"].to(self._tr_loss.device)
+            self._globalstep_last_logged = progress["last_logged"]
+            self._total_loss_scalar = progress["total_loss"]
+            self.figures.load_state(progress["figures"], self.args.device)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save model, configuration and tokenizer; files of an earlier model are replaced only by complete ones."""
+        if _internal_call or self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            super().save_model(output_dir, _internal_call)
+            return
+        final = Path(output_dir or self.args.output_dir)
+        aside = final / checkpoints.UNFINISHED / "model"
+        super().save_model(str(aside), _internal_call=True)
+        if self.args.should_save:
+            for file in sorted(aside.iterdir()):
+                file.replace(final / file.name)
+            shutil.rmtree(final / checkpoints.UNFINISHED, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        if self.args.push_to_hub:
+            self.push_to_hub(commit_message="Model save", revision=self.args.hub_revision)
