@@ -65,10 +65,13 @@ def _add_prepare(commands) -> None:
 def _add_pretrain(commands) -> None:
     command = commands.add_parser(
         "pretrain",
-        help="pretrain generator and discriminator jointly on text files",
-        description="Pretrain generator and discriminator jointly on text files. A YAML file holds the settings: "
+        help="pretrain generator and discriminator on text files",
+        description="Pretrain generator and discriminator on text files. A YAML file holds the settings: "
         "train_files, output_dir, tokenizer, preset, model, row_length, mask_rate, whole_word, validation_files, seed, and "
-        "training (arguments of transformers.TrainingArguments). Flags replace what the file says.",
+        "training (arguments of transformers.TrainingArguments, and regime, generator_learning_rate and the like of "
+        "ElectraPlusTrainingArguments). Flags replace what the file says. The same command again goes on from the last whole "
+        "checkpoint in the output folder, and ends as if it had never been interrupted. Several processes: "
+        "torchrun --nproc_per_node 2 -m electra_plus pretrain ...",
     )
     command.add_argument("--config", help="YAML file")
     command.add_argument("--train-files", nargs="+", help="text files or folders of them")
@@ -77,7 +80,12 @@ def _add_pretrain(commands) -> None:
     command.add_argument("--preset", help="tiny, small, base, large, modern-tiny, modern-small or modern-base")
     command.add_argument("--row-length", type=int, help="tokens in a row")
     command.add_argument("--seed", type=int, help="of weights, order and masks")
-    command.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the output folder")
+    command.add_argument(
+        "--resume", action="store_true", help="insist on a checkpoint, and take it with changed settings"
+    )
+    command.add_argument(
+        "--restart", action="store_true", help="delete the checkpoints in the output folder, begin anew"
+    )
     command.set_defaults(run=_pretrain)
 
 
@@ -149,8 +157,8 @@ def _pretrain(arguments: argparse.Namespace) -> None:
     from electra_plus.recipes.pretraining import PretrainingSettings, pretrain
     from electra_plus.recipes.settings import load_settings
 
-    settings = load_settings(PretrainingSettings, arguments.config, _given(arguments, "resume"))
-    print_figures(pretrain(settings, resume=arguments.resume))
+    settings = load_settings(PretrainingSettings, arguments.config, _given(arguments, "resume", "restart"))
+    print_figures(pretrain(settings, resume=arguments.resume, restart=arguments.restart))
 
 
 def _finetune(arguments: argparse.Namespace) -> None:
@@ -200,7 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         arguments.run(arguments)
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, FloatingPointError) as error:
         print(f"electra-plus {arguments.command}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -131,7 +131,7 @@ def finetune(settings: FineTuningSettings) -> dict[str, float]:
         `dict`: accuracy and loss on the validation rows, as logged.
     """
     import numpy as np
-    from transformers import AutoTokenizer, DataCollatorWithPadding, Trainer, set_seed
+    from transformers import AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments, set_seed
 
     from electra_plus.models.modeling_electra_plus_heads import ElectraPlusForSequenceClassification
 
@@ -153,6 +153,7 @@ def finetune(settings: FineTuningSettings) -> dict[str, float]:
         raise ValueError(f"`validation_file` has labels {unseen} that `train_file` lacks.")
 
     arguments = training_arguments(
+        TrainingArguments,
         settings.output_dir,
         {**DEFAULT_TRAINING, "seed": settings.seed},
         settings.training,

@@ -1,6 +1,7 @@
-"""Joint pretraining from text files with the stock `Trainer`."""
+"""Joint pretraining from text files."""
 
 import logging
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,15 +9,14 @@ from typing import Any
 from electra_plus.data.corpus import TokenRows, pack_rows, read_documents
 from electra_plus.data.masking import DataCollatorForReplacedTokenDetection
 from electra_plus.data.tokenization import load_tokenizer, train_wordpiece_tokenizer
-from electra_plus.metrics.detection import compute_pretraining_metrics
 from electra_plus.models.configuration_electra_plus import ElectraPlusConfig
-from electra_plus.recipes.settings import training_arguments
-from electra_plus.training.callbacks import MaskingStepCallback, PretrainingMetricsCallback
+from electra_plus.recipes.settings import keep_settings, same_run, training_arguments
 
 logger = logging.getLogger(__name__)
 
-# The paper's values for small models (table 6), as far as the stock Trainer has them: its AdamW corrects the bias, and
-# its schedule warms up first and decays afterwards. Steps are those of a short run; the paper's small model took 1M.
+# The paper's values for small models (table 6), with AdamW as torch has it and a schedule that warms up first and decays
+# afterwards; `optim: original` and `lr_scheduler_type: original` do as the released code does. Steps are those of a short run; the
+# paper's small model took 1M.
 DEFAULT_TRAINING = {
     "per_device_train_batch_size": 128,
     "per_device_eval_batch_size": 64,
@@ -30,8 +30,15 @@ DEFAULT_TRAINING = {
     "eval_steps": 500,
     "save_steps": 1000,
     "save_total_limit": 2,
-    "report_to": "none",
 }
+
+SETTINGS_FILE = "pretraining.json"  # beside the checkpoints: what the run was started with
+# Of `training`: what a run that goes on may change without changing the result.
+WITHOUT_EFFECT = {
+    "dataloader_num_workers", "dataloader_pin_memory", "dataloader_prefetch_factor", "disable_tqdm", "eval_steps",
+    "eval_strategy", "logging_first_step", "logging_steps", "logging_strategy", "log_level", "peak_flops",
+    "per_device_eval_batch_size", "report_to", "run_name", "save_steps", "save_strategy", "save_total_limit",
+}  # fmt: skip
 
 
 @dataclass
@@ -52,7 +59,9 @@ class PretrainingSettings:
         whole_word (`bool`, *optional*, defaults to `False`): Mask whole words.
         validation_files (`list[str]`, *optional*): Held-out text. `None` holds out every hundredth row.
         seed (`int`, *optional*, defaults to 0): Of weights, order and masks.
-        training (`dict`, *optional*): Arguments of `transformers.TrainingArguments` under their own names.
+        training (`dict`, *optional*):
+            Arguments of [`ElectraPlusTrainingArguments`]: those of `transformers.TrainingArguments`, and `regime`,
+            `generator_learning_rate` and so on.
     """
 
     train_files: list[str]
@@ -70,33 +79,42 @@ class PretrainingSettings:
     training: dict[str, Any] = field(default_factory=dict)
 
 
-def pretrain(settings: PretrainingSettings, resume: bool = False) -> dict[str, float]:
+def pretrain(settings: PretrainingSettings, resume: bool = False, restart: bool = False) -> dict[str, float]:
     """
-    Pretrain generator and discriminator jointly, evaluate on held-out rows, save the model and its tokenizer.
+    Pretrain generator and discriminator, evaluate on held-out rows, save the model and its tokenizer.
+
+    Started again with the same settings, it goes on from the last whole checkpoint in `output_dir`, however the run before
+    ended, and ends as if it had never been interrupted.
 
     Args:
         settings ([`PretrainingSettings`]): The run.
-        resume (`bool`, *optional*, defaults to `False`): Go on from the last checkpoint in `output_dir`.
+        resume (`bool`, *optional*, defaults to `False`):
+            Insist on a checkpoint, and go on from it even if settings have changed since, where the model allows it.
+        restart (`bool`, *optional*, defaults to `False`): Delete the checkpoints in `output_dir` and begin anew.
 
     Returns:
         `dict`: held-out figures, as logged.
 
     Raises:
         FileNotFoundError: An input file does not exist, or there is no checkpoint to resume from.
-        ValueError: Settings contradict each other.
+        ValueError: Settings contradict each other, or `output_dir` holds a run with others.
     """
-    from transformers import Trainer, set_seed
-    from transformers.trainer_utils import get_last_checkpoint
+    from transformers import set_seed
 
     from electra_plus.models.modeling_electra_plus_pretraining import ElectraPlusForPreTraining
+    from electra_plus.training.arguments import ElectraPlusTrainingArguments
+    from electra_plus.training.checkpoints import checkpoint_folders
+    from electra_plus.training.trainer import ElectraPlusTrainer
 
     output_dir = Path(settings.output_dir)
-    checkpoint = None
-    if resume:
-        checkpoint = get_last_checkpoint(str(output_dir)) if output_dir.is_dir() else None
-        if checkpoint is None:
-            raise FileNotFoundError(f"`--resume` found no checkpoint in `{output_dir}`. Start without it.")
-    arguments = training_arguments(settings.output_dir, {**DEFAULT_TRAINING, "seed": settings.seed}, settings.training)
+    defaults = {**DEFAULT_TRAINING, "seed": settings.seed}
+    if resume and restart:
+        raise ValueError("`resume` and `restart` exclude each other. Give one.")
+    arguments = training_arguments(ElectraPlusTrainingArguments, settings.output_dir, defaults, settings.training)
+    if restart and arguments.should_save:
+        for folder in checkpoint_folders(output_dir):
+            shutil.rmtree(folder)
+    checkpoint = None if restart else find_checkpoint(settings, output_dir, resume)
     # the model first: a wrong field is said before an hour of tokenising
     probe = {"vocab_size": settings.vocab_size, **settings.model}
     ElectraPlusConfig.preset(settings.preset, **probe)
@@ -110,7 +128,9 @@ def pretrain(settings: PretrainingSettings, resume: bool = False) -> dict[str, f
         tokenizer = train_wordpiece_tokenizer(
             (paragraph for document in documents for paragraph in document), settings.vocab_size, settings.lowercase
         )
-    tokenizer.save_pretrained(output_dir)
+    if arguments.should_save:
+        tokenizer.save_pretrained(output_dir)
+        keep_settings(settings, output_dir / SETTINGS_FILE)
     rows = pack_rows(documents, tokenizer, settings.row_length)
     if settings.validation_files is not None:
         held_out = pack_rows(read_documents(settings.validation_files), tokenizer, settings.row_length)
@@ -124,21 +144,39 @@ def pretrain(settings: PretrainingSettings, resume: bool = False) -> dict[str, f
     collator = DataCollatorForReplacedTokenDetection(
         tokenizer, mask_rate=settings.mask_rate, whole_word=settings.whole_word, seed=settings.seed
     )
-    trainer = Trainer(
+    trainer = ElectraPlusTrainer(
         model=model,
         args=arguments,
         train_dataset=rows,
         eval_dataset=held_out,
         data_collator=collator,
         processing_class=tokenizer,
-        compute_metrics=compute_pretraining_metrics,
-        callbacks=[PretrainingMetricsCallback(), MaskingStepCallback(collator)],
     )
-    trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
     trainer.save_model()
     figures = trainer.evaluate()
     trainer.save_metrics("eval", figures)
     return figures
+
+
+def find_checkpoint(settings: PretrainingSettings, output_dir: Path, resume: bool) -> Path | None:
+    """Return the checkpoint to go on from, `None` to begin; see [`pretrain`] for when that is an error."""
+    from electra_plus.training.checkpoints import last_good_checkpoint
+
+    checkpoint = last_good_checkpoint(output_dir)
+    if checkpoint is None:
+        if resume:
+            raise FileNotFoundError(f"`--resume` found no whole checkpoint in `{output_dir}`. Start without it.")
+        return None
+    if not resume:
+        same = same_run(settings, output_dir / SETTINGS_FILE, WITHOUT_EFFECT)
+        if same is not True:
+            raise ValueError(
+                f"`output_dir` ({str(output_dir)!r}) holds a run with other {same}. Give another folder, `--resume` to go on "
+                "with the new settings, or `--restart` to delete its checkpoints and begin anew."
+            )
+    logger.warning("Going on from `%s`.", checkpoint)
+    return checkpoint
 
 
 def hold_out(rows: TokenRows, every: int = 100) -> tuple[TokenRows, TokenRows]:

@@ -1,8 +1,10 @@
 """Settings of a recipe: a dataclass filled from a YAML file and from the command line, with errors that name the key."""
 
 import dataclasses
+import json
 import types
 import typing
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,24 +74,69 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
     raise ValueError(f"`{name}` must be {wanted}, got {value!r}.")
 
 
-def training_arguments(output_dir: str, defaults: dict[str, Any], given: dict[str, Any]):
+def training_arguments(arguments_class: type, output_dir: str, defaults: dict[str, Any], given: dict[str, Any]):
     """
-    Return [`~transformers.TrainingArguments`] from a recipe's defaults and what the user gave under HF's own names.
+    Return training arguments from a recipe's defaults and what the user gave under HF's own names.
+
+    Args:
+        arguments_class (`type`): [`~transformers.TrainingArguments`] or a class derived from it.
+        output_dir (`str`): Where checkpoints go.
+        defaults, given (`dict`): Arguments by name; what is given counts.
 
     Raises:
-        ValueError: A name that `TrainingArguments` does not have, or `output_dir` is a file.
+        ValueError: A name that the class does not have, or `output_dir` is a file.
     """
     import torch
-    from transformers import TrainingArguments
 
     refuse_file(output_dir)
-    known = {field.name for field in dataclasses.fields(TrainingArguments)}
+    known = {field.name for field in dataclasses.fields(arguments_class)}
     unknown = sorted(set(given) - known)
     if unknown:
-        raise ValueError(f"`training` has {unknown}, which transformers.TrainingArguments does not know.")
+        raise ValueError(f"`training` has {unknown}, which {arguments_class.__name__} does not know.")
     numbers = {name: _number(value) for name, value in given.items()}
     own = {"output_dir": output_dir, "dataloader_pin_memory": torch.accelerator.is_available()}
-    return TrainingArguments(**{**own, **defaults, **numbers})
+    return arguments_class(**{**own, **defaults, **numbers})
+
+
+def same_run(settings: Any, file: Path, ignored: Collection[str]) -> bool | list[str]:
+    """
+    Say whether the run whose settings a file keeps had these settings.
+
+    Args:
+        settings: A dataclass.
+        file (`Path`): What [`keep_settings`] wrote.
+        ignored (`Collection[str]`): Keys of `training` that change nothing in the result.
+
+    Returns:
+        `True`, or the names of what differs; `["settings"]` if the file is not there or cannot be read.
+    """
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ["settings"]
+    given = json.loads(json.dumps(dataclasses.asdict(settings)))
+    for each in (kept, given):
+        each.pop("output_dir", None)  # a folder may be moved
+    flat = [
+        {
+            **{key: value for key, value in each.items() if key != "training"},
+            **{f"training.{key}": value for key, value in each["training"].items() if key not in ignored},
+        }
+        for each in (kept, given)
+    ]
+    missing = object()
+    differing = [
+        key for key in sorted(set(flat[0]) | set(flat[1])) if flat[0].get(key, missing) != flat[1].get(key, missing)
+    ]
+    return differing or True
+
+
+def keep_settings(settings: Any, file: Path) -> None:
+    """Write a settings dataclass beside what it makes, for [`same_run`] and for people."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_name(f".{file.name}.new")
+    aside.write_text(json.dumps(dataclasses.asdict(settings), indent=1) + "\n", encoding="utf-8")
+    aside.replace(file)
 
 
 def refuse_file(output_dir: str | Path) -> None:

@@ -35,7 +35,8 @@ def log_of(folder) -> list[dict]:
     """Losses and what the original logs, without what depends on the clock."""
     state = json.loads((folder / f"checkpoint-{STEPS}" / "trainer_state.json").read_text())
     entries = [entry for entry in state["log_history"] if "loss" in entry]
-    return [{key: value for key, value in entry.items() if key != "tokens_per_second"} for entry in entries]
+    of_clock = ("tokens_per_second", "flops_utilization", "eta_seconds")
+    return [{key: value for key, value in entry.items() if key not in of_clock} for entry in entries]
 
 
 def test_folder_holds_model_tokenizer_and_figures_and_a_resumed_run_is_equal(text, tmp_path):
@@ -50,7 +51,7 @@ def test_folder_holds_model_tokenizer_and_figures_and_a_resumed_run_is_equal(tex
     shutil.copytree(tmp_path / "whole", tmp_path / "parts")
     shutil.rmtree(tmp_path / "parts" / f"checkpoint-{STEPS}")
     (tmp_path / "parts" / "model.safetensors").unlink()
-    resumed = pretrain(settings(text, tmp_path / "parts"), resume=True)
+    resumed = pretrain(settings(text, tmp_path / "parts"))
     assert log_of(tmp_path / "parts") == log_of(tmp_path / "whole")
     again = transformers.AutoModelForPreTraining.from_pretrained(tmp_path / "parts")
     for (name, ours), expected in zip(again.named_parameters(), model.parameters(), strict=True):
@@ -58,9 +59,24 @@ def test_folder_holds_model_tokenizer_and_figures_and_a_resumed_run_is_equal(tex
     assert resumed["eval_generator_loss"] == pytest.approx(figures["eval_generator_loss"])
 
 
+def test_other_settings_are_refused_unless_told_what_to_do(text, tmp_path):
+    first = pretrain(settings(text, tmp_path / "run", seed=1))
+    with pytest.raises(ValueError, match=r"holds a run with other \['mask_rate', 'seed'\]"):
+        pretrain(settings(text, tmp_path / "run", seed=2, mask_rate=0.3))
+    assert json.loads((tmp_path / "run" / "pretraining.json").read_text())["seed"] == 1
+    anew = pretrain(settings(text, tmp_path / "run", seed=2), restart=True)
+    assert anew["eval_generator_loss"] != first["eval_generator_loss"]
+    longer = settings(text, tmp_path / "run", seed=2)
+    longer.training["max_steps"] = STEPS + 2
+    pretrain(longer, resume=True)
+    assert (tmp_path / "run" / f"checkpoint-{STEPS + 2}").is_dir()
+
+
 def test_resume_without_a_checkpoint_is_refused(text, tmp_path):
-    with pytest.raises(FileNotFoundError, match="found no checkpoint"):
+    with pytest.raises(FileNotFoundError, match="found no whole checkpoint"):
         pretrain(settings(text, tmp_path / "nothing"), resume=True)
+    with pytest.raises(ValueError, match="exclude each other"):
+        pretrain(settings(text, tmp_path / "nothing"), resume=True, restart=True)
 
 
 def test_wrong_model_field_is_told_before_the_text_is_read(tmp_path):

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
+from transformers import TrainingArguments
 
 from electra_plus.recipes.settings import load_settings, training_arguments
 
@@ -59,15 +60,17 @@ def test_missing_file_is_told(tmp_path):
 
 def test_training_arguments_take_yaml_numbers_and_replace_the_recipes(tmp_path):
     defaults = {"learning_rate": 1e-3, "max_steps": 5, "report_to": "none"}
-    arguments = training_arguments(str(tmp_path), defaults, {"learning_rate": "5e-4", "warmup_steps": 0.1})
+    arguments = training_arguments(
+        TrainingArguments, str(tmp_path), defaults, {"learning_rate": "5e-4", "warmup_steps": 0.1}
+    )
     assert (arguments.learning_rate, arguments.max_steps, arguments.warmup_steps) == (5e-4, 5, 0.1)
     assert arguments.dataloader_pin_memory == torch.accelerator.is_available()
 
 
 def test_unknown_training_argument_and_a_file_as_output_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"\['learning_rat'\], which transformers.TrainingArguments"):
-        training_arguments(str(tmp_path), {}, {"learning_rat": 1})
+    with pytest.raises(ValueError, match=r"\['learning_rat'\], which TrainingArguments"):
+        training_arguments(TrainingArguments, str(tmp_path), {}, {"learning_rat": 1})
     file = write(tmp_path, "precious")
     with pytest.raises(ValueError, match="`output_dir` must be a folder, got the file"):
-        training_arguments(str(file), {}, {})
+        training_arguments(TrainingArguments, str(file), {}, {})
     assert file.read_text() == "precious"
