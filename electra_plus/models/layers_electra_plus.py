@@ -18,6 +18,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.pytorch_utils import apply_chunking_to_forward
 
 from .configuration_electra_plus import ElectraPlusConfig
+from .dropout_electra_plus import ElectraPlusDropout, attention_with_dropout, draws_fast
 from .local_attention_electra_plus import block_attention
 
 
@@ -39,7 +40,7 @@ class ElectraPlusEmbeddings(nn.Module):
             self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.embedding_size)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.embedding_size)
         self.LayerNorm = make_norm(config, config.embedding_size)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = ElectraPlusDropout(config.hidden_dropout_prob)
 
     def forward(
         self,
@@ -121,6 +122,10 @@ class MultiHeadAttention(nn.Module):
         dropout = self.dropout.p if self.training else 0.0
         if isinstance(attention_mask, Tensor) and attention_mask.dim() == 5:  # one for each block of the row
             return block_attention(query, key, value, attention_mask, dropout, self.scaling).flatten(-2), None
+        sdpa = self.config._attn_implementation == "sdpa"
+        if dropout and sdpa and draws_fast(query) and (attention_mask is not None or not self.is_causal):
+            output = attention_with_dropout(query, key, value, attention_mask, self.scaling, dropout)
+            return output.flatten(-2), None
         attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
         )
@@ -194,7 +199,7 @@ class ElectraPlusResidual(nn.Module):
         # A mark on the linear layer: of custom classes, transformers initialises only modules that own parameters.
         self.dense.closes_residual_branch = True
         self.LayerNorm = make_norm(config, config.hidden_size) if config.norm_position == "post" else nn.Identity()
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = ElectraPlusDropout(config.hidden_dropout_prob)
 
     def forward(self, hidden_states: Tensor, residual: Tensor) -> Tensor:
         return self.LayerNorm(self.dropout(self.dense(hidden_states)) + residual)

@@ -19,6 +19,7 @@ from .embedding_sharing_electra_plus import (
     shared_embedding_keys,
     tables_with_a_difference,
 )
+from .masked_slots_electra_plus import masked_slot_figures
 from .modeling_electra_plus import ElectraPlusForPreTrainingOutput, ElectraPlusModel, ElectraPlusPreTrainedModel
 from .modeling_electra_plus_discriminator import (
     ElectraPlusDiscriminatorPredictions,
@@ -297,10 +298,7 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
         self, input_ids: Tensor, labels: Tensor, num_masked_slots: int | None = None, **encoder_inputs
     ) -> dict[str, Tensor]:
         """Return `generator_loss` and `generator_accuracy`; arguments as in [`ElectraPlusForPreTraining.corrupt`]."""
-        slots = masked_slots(labels, num_masked_slots)
-        return _generator_figures(
-            self.masked_slot_logits(input_ids, slots, **encoder_inputs), labels_at_slots(labels, slots)
-        )
+        return self._fill(input_ids, masked_slots(labels, num_masked_slots), labels, None, **encoder_inputs)[1]
 
     def corrupt(
         self,
@@ -327,15 +325,15 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
             `rtd_labels` by name; with `reversed_by` also the draws `(num_masked, vocab_size)`, one-hot.
         """
         slots = masked_slots(labels, num_masked_slots)
-        original_ids = labels_at_slots(labels, slots)  # (num_masked,)
-        slot_logits = self.masked_slot_logits(input_ids, slots, **encoder_inputs)  # (num_masked, vocab_size)
-        temperature = self.config.generator_temperature if temperature is None else temperature
-        forbidden_ids = original_ids.clamp(min=0) if self.config.disallow_correct else None
         if reversed_by is None:
-            drawn_ids = sample_replacements(slot_logits, temperature, forbidden_ids)
+            drawn_ids, figures = self._fill(input_ids, slots, labels, temperature, **encoder_inputs)
         else:
+            original_ids = labels_at_slots(labels, slots)  # (num_masked,)
+            slot_logits = self.masked_slot_logits(input_ids, slots, **encoder_inputs)  # (num_masked, vocab_size)
+            temperature = self.config.generator_temperature if temperature is None else temperature
+            forbidden_ids = original_ids.clamp(min=0) if self.config.disallow_correct else None
             draws = draw_with_gradient(slot_logits, temperature, forbidden_ids, reversed_by)
-            drawn_ids = draws.argmax(dim=-1)
+            drawn_ids, figures = draws.argmax(dim=-1), _generator_figures(slot_logits, original_ids)
         masked = labels != -100
         corrupted_ids = input_ids.masked_scatter(masked, drawn_ids)  # what is drawn for no slot comes last, and is left
         uncorrupted_ids = torch.where(masked, labels, input_ids)
@@ -345,8 +343,34 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
         elif padding is not None and padding.dim() != 2:
             padding = None
         rtd_labels = replaced_token_labels(corrupted_ids, uncorrupted_ids, padding)
-        figures = {**_generator_figures(slot_logits, original_ids), "rtd_labels": rtd_labels}
+        figures["rtd_labels"] = rtd_labels
         return (corrupted_ids, figures) if reversed_by is None else (corrupted_ids, figures, draws)
+
+    def _fill(
+        self, input_ids: Tensor, slots: Tensor, labels: Tensor, temperature: float | None, **encoder_inputs
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return what the generator draws for the slots, `(num_masked,)`, and its loss and accuracy by name."""
+        original_ids = labels_at_slots(labels, slots)
+        temperature = self.config.generator_temperature if temperature is None else temperature
+        if isinstance(self.generator, ElectraPlusForMaskedLM) and not torch.compiler.is_compiling():
+            states, head = (
+                self._masked_slot_states(input_ids, slots, **encoder_inputs),
+                self.generator.generator_lm_head,
+            )
+            loss, drawn_ids, accuracy = masked_slot_figures(
+                states, head.weight, head.bias, original_ids, temperature, self.config.disallow_correct
+            )
+            return drawn_ids, {"generator_loss": loss, "generator_accuracy": accuracy}
+        slot_logits = self.masked_slot_logits(input_ids, slots, **encoder_inputs)  # (num_masked, vocab_size)
+        forbidden_ids = original_ids.clamp(min=0) if self.config.disallow_correct else None
+        drawn_ids = sample_replacements(slot_logits, temperature, forbidden_ids)
+        return drawn_ids, _generator_figures(slot_logits, original_ids)
+
+    def _masked_slot_states(self, input_ids: Tensor, slots: Tensor, **encoder_inputs) -> Tensor:
+        """Return what our own generator's table is multiplied with, `(num_masked, embedding_size)`."""
+        generator = self.generator
+        states = at_slots(generator.electra(input_ids, **encoder_inputs).last_hidden_state, slots)
+        return generator.generator_predictions(states)
 
     def masked_slot_logits(self, input_ids: Tensor, slots: Tensor, **encoder_inputs) -> Tensor:
         r"""
@@ -364,8 +388,7 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
         """
         generator = self.generator
         if isinstance(generator, ElectraPlusForMaskedLM):
-            states = at_slots(generator.electra(input_ids, **encoder_inputs).last_hidden_state, slots)
-            return generator.generator_lm_head(generator.generator_predictions(states))
+            return generator.generator_lm_head(self._masked_slot_states(input_ids, slots, **encoder_inputs))
 
         # Any other architecture: let its own forward run, but hand its head the gathered states. Heads work on each
         # position alone, so a row of `num_masked` positions is as good as the original rows.

@@ -46,14 +46,18 @@ def sample_replacements(
         scores = scores / temperature
     if forbidden_ids is not None:
         scores = scores.scatter(1, forbidden_ids[:, None], float("-inf"))
-    probabilities = scores.softmax(dim=-1)  # (num_masked, vocab_size)
+    return draw_from_probabilities(scores.softmax(dim=-1), rng)
+
+
+def draw_from_probabilities(probabilities: Tensor, rng: Generator | None = None) -> Tensor:
+    """Draw one column of each row, as [`sample_replacements`] does, from `(num_masked, vocab_size)` probabilities."""
     vocab_size = probabilities.shape[1]
     num_whole = vocab_size - vocab_size % BLOCK_SIZE
     # sums run over all entries at once, a running total goes from one to the next: it is left to blocks
     whole_blocks = probabilities[:, :num_whole].unflatten(1, (-1, BLOCK_SIZE)).sum(dim=-1)
     block_sums = torch.cat([whole_blocks, probabilities[:, num_whole:].sum(dim=-1, keepdim=True)], dim=1)
     blocks = _draw_by_weight(block_sums, rng)  # (num_masked, 1)
-    entries = blocks * BLOCK_SIZE + torch.arange(BLOCK_SIZE, device=logits.device)
+    entries = blocks * BLOCK_SIZE + torch.arange(BLOCK_SIZE, device=probabilities.device)
     weights = probabilities.gather(1, entries.clamp(max=vocab_size - 1)).masked_fill(entries >= vocab_size, 0.0)
     # the bound matters only where logits are no numbers, so that the loss can say so instead of a lookup failing
     return entries.gather(1, _draw_by_weight(weights, rng)).squeeze(1).clamp(max=vocab_size - 1)

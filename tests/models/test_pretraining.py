@@ -85,9 +85,10 @@ def test_with_a_bound_of_the_slots_the_whole_step_is_one_graph(flavour):
 def test_only_masked_slots_meet_the_vocabulary():
     model = make_joint()
     seen = []
-    model.generator.generator_lm_head.register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
+    head = model.generator.generator_predictions
+    head.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
     model(**masked_batch(batch_size=3, num_masked=2))
-    assert seen == [(6, VOCAB_SIZE)]
+    assert seen == [(6, model.generator.config.hidden_size)]
 
 
 def test_a_slot_the_generator_guessed_right_counts_as_original():
