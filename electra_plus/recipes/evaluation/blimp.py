@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from electra_plus.recipes.evaluation.loading import Networks, load_networks
@@ -42,16 +43,18 @@ class BlimpSettings:
 
 @dataclass(frozen=True)
 class Pair:
-    """A minimal pair: two sentences that differ in one point of grammar, and the paradigm it belongs to."""
+    """A minimal pair: two sentences that differ in one point of grammar, its paradigm, and what that is an example of."""
 
     good: str
     bad: str
     paradigm: str
+    phenomenon: str | None = None
 
 
 def read_pairs(paths: Sequence[str | Path], limit: int | None = None) -> list[Pair]:
     """
-    Read minimal pairs from `.jsonl` files (or `.jsonl.gz`) with `sentence_good`, `sentence_bad` and `UID`.
+    Read minimal pairs from `.jsonl` files (or `.jsonl.gz`) with `sentence_good`, `sentence_bad`, `UID` (the paradigm) and, if
+    given, `linguistics_term` (the phenomenon).
 
     Args:
         paths: Files, or folders of them.
@@ -78,7 +81,7 @@ def read_pairs(paths: Sequence[str | Path], limit: int | None = None) -> list[Pa
                 raise ValueError(f"`--data {file}` row {number} lacks {missing}: minimal pairs have {list(FIELDS)}.")
             seen[row["UID"]] += 1
             if limit is None or seen[row["UID"]] <= limit:
-                pairs.append(Pair(row["sentence_good"], row["sentence_bad"], row["UID"]))
+                pairs.append(Pair(*(row[field] for field in FIELDS), row.get("linguistics_term")))
     return pairs
 
 
@@ -91,8 +94,8 @@ def judge(pairs: Sequence[Pair], good: Sequence[float], bad: Sequence[float]) ->
         good, bad (`Sequence[float]`): Scores of each pair's sentences. Two that differ by less than a millionth are equal.
 
     Returns:
-        `dict`: `macro_accuracy` (mean over paradigms, each counting the same), `pairs`, `ties`, and `paradigms`: for each
-        its `accuracy`, `pairs` and `ties`.
+        `dict`: `macro_accuracy` (mean over paradigms, each counting the same), `pairs`, `ties`, `paradigms` (for each its
+        `accuracy`, `pairs` and `ties`) and `phenomena` (for each the mean accuracy of its paradigms).
 
     Source: Warstadt et al. 2020, "BLiMP: The Benchmark of Linguistic Minimal Pairs for English",
     https://aclanthology.org/2020.tacl-1.25/. Its paradigms have 1,000 pairs each, so that its mean is this one.
@@ -105,11 +108,16 @@ def judge(pairs: Sequence[Pair], good: Sequence[float], bad: Sequence[float]) ->
         name: {"accuracy": given.count("right") / len(given), "pairs": len(given), "ties": given.count("tie")}
         for name, given in sorted(verdicts.items())
     }
+    members: dict[str, dict[str, float]] = defaultdict(dict)
+    for pair in pairs:
+        if pair.phenomenon is not None:
+            members[pair.phenomenon][pair.paradigm] = paradigms[pair.paradigm]["accuracy"]
     return {
-        "macro_accuracy": sum(row["accuracy"] for row in paradigms.values()) / len(paradigms),
+        "macro_accuracy": mean(row["accuracy"] for row in paradigms.values()),
         "pairs": len(pairs),
         "ties": sum(row["ties"] for row in paradigms.values()),
         "paradigms": paradigms,
+        "phenomena": {name: mean(accuracies.values()) for name, accuracies in sorted(members.items())},
     }
 
 
@@ -164,12 +172,14 @@ def sentence_scores(networks: Networks, name: str, pairs: Sequence[Pair], batch_
 
 
 def blimp_table(figures: dict[str, Any]) -> str:
-    """Return the accuracies as a table: a row a paradigm, a column a network."""
+    """Return the accuracies as a table: a row a paradigm, then the means over each phenomenon and all; a column a network."""
     first = next(iter(figures.values()))
     rows = [
         (name, str(row["pairs"]), *(f"{of['paradigms'][name]['accuracy']:.3f}" for of in figures.values()))
         for name, row in first["paradigms"].items()
     ]
+    for name in first["phenomena"]:
+        rows.append((f"mean of {name}", "", *(f"{of['phenomena'][name]:.3f}" for of in figures.values())))
     total = str(first["pairs"])
     rows.append(("mean over paradigms", total, *(f"{of['macro_accuracy']:.3f}" for of in figures.values())))
     rows.append(("ties (count as wrong)", "", *(str(of["ties"]) for of in figures.values())))

@@ -9,6 +9,8 @@ from typing import Any
 
 from electra_plus.version import __version__
 
+FIELDS = ("model", "weights", "suite", "data", "settings", "figures", "versions")  # of a result, in this order
+
 
 def versions() -> dict[str, str]:
     """Return the versions that may move a figure."""
@@ -48,7 +50,8 @@ def read_result(path: str | Path, suite: str) -> dict[str, Any] | None:
         result = json.loads(file.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError):
         result = None
-    found = result.get("suite") if isinstance(result, dict) else None
+    whole = isinstance(result, dict) and set(FIELDS) <= set(result)
+    found = result["suite"] if whole else None
     if found != suite:
         holds = f"figures of the suite {found}" if found else "no figures of an evaluation"
         raise ValueError(f"`--output {path}` exists and holds {holds}, and is not overwritten. Give another name.")

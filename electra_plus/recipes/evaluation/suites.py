@@ -95,7 +95,7 @@ def choose_settings(suite: str, given: dict[str, Any]) -> Any:
     Return the settings of a suite from what was given, `None` standing for the default.
 
     Raises:
-        ValueError: A setting belongs to another suite, or a number is too small.
+        ValueError: A setting belongs to another suite, or a number is outside its range.
     """
     settings_class = SUITES[suite].settings
     given = {name: value for name, value in given.items() if value is not None}
@@ -110,6 +110,8 @@ def choose_settings(suite: str, given: dict[str, Any]) -> Any:
     for name in ("limit", "batch_tokens", "batch_size", "epochs", "learning_rate"):
         if name in given and given[name] <= 0:
             raise ValueError(f"`{_flag(name)}` must be above 0, got {given[name]}.")
+    if not 0 < given.get("mask_rate", 0.15) < 1:
+        raise ValueError(f"`--mask-rate` must be in (0, 1), got {given['mask_rate']}. ELECTRA uses 0.15.")
     return settings_class(**given)
 
 

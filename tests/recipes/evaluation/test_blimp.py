@@ -58,6 +58,15 @@ def test_equal_scores_are_ties_and_wrong():
     assert figures["paradigms"]["x"] == {"accuracy": 0.25, "pairs": 4, "ties": 2}
 
 
+def test_phenomenon_is_the_mean_of_its_paradigms():
+    pairs = [Pair("a", "b", "x", "islands"), Pair("a", "b", "x", "islands"), Pair("a", "b", "x", "islands")]
+    pairs += [Pair("a", "b", "y", "islands"), Pair("a", "b", "z", "agreement"), Pair("a", "b", "w")]
+    figures = judge(pairs, [1.0, 1.0, 0.0, 1.0, 0.0, 0.0], [0.5] * 6)
+    assert figures["phenomena"] == {"agreement": 0.0, "islands": pytest.approx((2 / 3 + 1) / 2)}
+    lines = blimp_table({"detector": {**figures, "pairs_per_second": 1.0}}).splitlines()
+    assert lines[-4].split() == ["mean", "of", "islands", "0.833"]
+
+
 def test_all_networks_of_a_joint_checkpoint_judge_whatever_the_batch(joint_folder, tmp_path):
     data = [write_pairs(tmp_path / "pairs.jsonl.gz")]
     figures = [blimp(joint_folder, data, BlimpSettings(batch_tokens=size)) for size in (1, 40, 8192)]
@@ -86,6 +95,11 @@ def test_pairs_are_read_from_files_and_folders_up_to_a_limit(tmp_path):
     write_pairs(tmp_path / "a.jsonl", PAIRS[:2])
     write_pairs(tmp_path / "b.jsonl.gz", PAIRS[2:])
     (tmp_path / "README.md").write_text("no pairs")
+    (tmp_path / "c.jsonl").write_text(
+        '{"sentence_good": "a", "sentence_bad": "b", "UID": "x", "linguistics_term": "islands"}'
+    )
+    assert read_pairs([tmp_path / "c.jsonl"]) == [Pair("a", "b", "x", "islands")]
+    (tmp_path / "c.jsonl").unlink()
     assert read_pairs([tmp_path]) == [Pair(*pair) for pair in PAIRS]
     limited = read_pairs([tmp_path / "a.jsonl", tmp_path / "b.jsonl.gz"], limit=1)
     assert limited == [Pair(*PAIRS[0]), Pair(*PAIRS[2])]

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from electra_plus.recipes.evaluation.report import read_result, table, write_json
+from electra_plus.recipes.evaluation.report import FIELDS, read_result, table, write_json
 
 
 def test_result_is_written_whole_and_read_back(tmp_path):
     file = tmp_path / "new" / "figures.json"
     assert read_result(file, "rtd") is None
-    result = {"suite": "rtd", "figures": {"auc": 0.5}}
+    result = {**dict.fromkeys(FIELDS), "suite": "rtd", "figures": {"auc": 0.5}}
     write_json(result, file)
     assert read_result(file, "rtd") == result and [path.name for path in file.parent.iterdir()] == ["figures.json"]
 
@@ -26,7 +26,8 @@ def test_failed_write_leaves_the_old_result(tmp_path):
 @pytest.mark.parametrize(
     ("content", "holds"),
     [
-        ('{"suite": "blimp"}', "figures of the suite blimp"),
+        (json.dumps({**dict.fromkeys(FIELDS), "suite": "blimp"}), "figures of the suite blimp"),
+        ('{"suite": "rtd"}', "no figures"),
         ("precious", "no figures"),
         ("[1]", "no figures"),
         ("{}", "no figures"),

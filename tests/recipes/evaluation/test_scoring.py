@@ -6,6 +6,9 @@ import pytest
 import torch
 import transformers
 from model_helpers import VOCAB_SIZE, small_config
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
 from electra_plus import ElectraPlusForCausalLM, ElectraPlusForMaskedLM, ElectraPlusForReplacedTokenDetection
 from electra_plus.recipes.evaluation.scoring import (
@@ -131,6 +134,14 @@ def test_special_tokens_are_left_out_and_unknown_words_are_not(tokenizer):
     ((ids, places),) = encode_sentences(tokenizer, small_config(), ["the ☃ cat"])
     assert (ids[0], ids[-1]) == (tokenizer.cls_token_id, tokenizer.sep_token_id)
     assert places == tuple(range(1, len(ids) - 1)) and ids[places[1]] == tokenizer.unk_token_id
+
+
+def test_start_token_is_put_before_a_text_that_lacks_one():
+    backend = Tokenizer(WordLevel({"[UNK]": 0, "<s>": 1, "cat": 2, "mat": 3}, unk_token="[UNK]"))
+    backend.pre_tokenizer = Whitespace()
+    plain = transformers.PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]", bos_token="<s>")
+    assert encode_sentences(plain, small_config(), ["cat mat"]) == [((2, 3), (0, 1))]
+    assert encode_sentences(plain, small_config(), ["cat mat"], needs_start=True) == [((1, 2, 3), (1, 2))]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from electra_plus.cli.main import build_parser
+from electra_plus.recipes.evaluation.report import FIELDS
 from electra_plus.recipes.evaluation.suites import SUITES, choose_settings, evaluate
 
 
@@ -14,7 +15,7 @@ def test_result_is_saved_with_all_it_depends_on(joint_folder, tmp_path):
     arguments = (joint_folder, "rtd", str(tmp_path / "text.txt"), str(output))
     result = evaluate(*arguments, row_length=16, seed=None)
     assert json.loads(output.read_text()) == result
-    assert list(result) == ["model", "weights", "suite", "data", "settings", "figures", "versions"]
+    assert tuple(result) == FIELDS
     assert result["model"] == joint_folder and len(result["weights"]) == 16
     assert result["settings"]["row_length"] == 16 and result["settings"]["seed"] == 0
     assert {"electra_plus", "transformers", "torch", "python"} == set(result["versions"])
@@ -32,6 +33,8 @@ def test_settings_of_another_suite_are_refused():
         choose_settings("blimp", {"speed": 3})
     with pytest.raises(ValueError, match="`--limit` must be above 0, got -1"):
         choose_settings("blimp", {"limit": -1})
+    with pytest.raises(ValueError, match=r"`--mask-rate` must be in \(0, 1\), got 2"):
+        choose_settings("rtd", {"mask_rate": 2.0})
     with pytest.raises(ValueError, match=r"`--suite` must be one of \['blimp', 'rtd', 'glue-small'\], got 'glue'"):
         evaluate("x", "glue", "x")
 
