@@ -21,6 +21,8 @@ from electra_plus.recipes.evaluation.loading import longest_input, quiet, read_c
 from electra_plus.recipes.evaluation.report import table
 from electra_plus.recipes.settings import training_arguments
 
+MODEL_TYPES = ["electra_plus", "electra", "bert"]
+
 
 @dataclass
 class GlueSmallSettings:
@@ -119,8 +121,6 @@ def finetune_once(
     """
     from transformers import DataCollatorWithPadding, PrinterCallback, Trainer, TrainerCallback, set_seed
 
-    from electra_plus.models.modeling_electra_plus_heads import ElectraPlusForSequenceClassification
-
     class Progress(TrainerCallback):
         def on_step_end(self, args, state, control, **kwargs):
             if bar is not None:
@@ -131,11 +131,7 @@ def finetune_once(
         done = 0
 
     set_seed(seed)
-    with quiet():  # the classifier is new, and meant to be
-        tokenizer = read_tokenizer(model, read_config(model))
-        classifier = ElectraPlusForSequenceClassification.from_pretrained(
-            model, num_labels=task.num_labels, problem_type="regression" if task.num_labels == 1 else None
-        )
+    tokenizer, classifier = load_classifier(model, task)
     max_length = min(settings.max_length, longest_input(tokenizer, classifier.config))
     train_labels = np.array([row["label"] for row in rows[0]])
     center, spread = (train_labels.mean(), train_labels.std() or 1.0) if task.num_labels == 1 else (0, 1)
@@ -182,6 +178,32 @@ def finetune_once(
     predictions = logits.squeeze(-1) if task.num_labels == 1 else logits.argmax(axis=-1)
     labels = np.array([row["label"] for row in rows[1]])
     return {name: metric(predictions, labels) for name, metric in task.metrics.items()}
+
+
+def load_classifier(model: str, task: Task):
+    """
+    Return the checkpoint's tokenizer, and its encoder under a new head for the task.
+
+    Raises:
+        ValueError: It is of a model type that our classifier cannot read, or lacks weights of the encoder.
+    """
+    from electra_plus.models.modeling_electra_plus_heads import ElectraPlusForSequenceClassification
+
+    config = read_config(model)
+    if config.model_type not in MODEL_TYPES:
+        raise ValueError(f"`--model {model}` has model type {config.model_type!r}; glue-small needs {MODEL_TYPES}.")
+    tokenizer = read_tokenizer(model, config)
+    kind = "regression" if task.num_labels == 1 else "single_label_classification"
+    with quiet():  # the head is new, and meant to be
+        classifier, info = ElectraPlusForSequenceClassification.from_pretrained(
+            model, num_labels=task.num_labels, problem_type=kind, dtype="float32", output_loading_info=True
+        )
+    missing = sorted(name for name in info["missing_keys"] if not name.startswith("classifier."))
+    if missing:
+        raise ValueError(
+            f"`--model {model}` lacks weights of the encoder, such as {missing[0]!r}. Give a pretrained checkpoint."
+        )
+    return tokenizer, classifier
 
 
 def constant_scores(task: Task, train: Sequence[dict], validation: Sequence[dict]) -> dict[str, float]:

@@ -10,6 +10,15 @@ from torch import nn
 from electra_plus import ElectraPlusForPreTraining
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Models this small lose time by threads, a lot of it where other processes share the cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def joint_folder(tmp_path_factory, tokenizer) -> str:
     """A joint checkpoint with its tokenizer, whose scores differ visibly from token to token."""

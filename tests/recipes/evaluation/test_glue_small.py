@@ -5,9 +5,18 @@ import json
 import random
 
 import pytest
+import transformers
+from model_helpers import small_config
 
+from electra_plus import ElectraPlusForReplacedTokenDetection
 from electra_plus.recipes.evaluation import glue_small as suite
-from electra_plus.recipes.evaluation.glue_small import GlueSmallSettings, glue_small, glue_small_table, summary
+from electra_plus.recipes.evaluation.glue_small import (
+    GlueSmallSettings,
+    glue_small,
+    glue_small_table,
+    load_classifier,
+    summary,
+)
 from electra_plus.recipes.evaluation.glue_tasks import TASKS, find_split, read_task
 from electra_plus.recipes.evaluation.suites import evaluate
 
@@ -20,7 +29,7 @@ def made_up_rows(name: str, count: int) -> list[dict]:
         good = index % 2
         text = f"{'love' if good else 'terrible'} {rng.choice(['the cat', 'this phone', 'the river'])}"
         texts = {"sentence1": text, "sentence2": "the mat"} if TASKS[name].pair else {"sentence": text}
-        rows.append({**texts, "label": good if TASKS[name].num_labels == 2 else good * 3.0 + rng.random()})
+        rows.append({**texts, "label": good if TASKS[name].num_labels == 2 else good * 3.5})
     return rows
 
 
@@ -45,7 +54,7 @@ def test_every_task_is_learned(joint_folder, data):
     assert list(figures["tasks"]) == list(TASKS) and set(figures["runs"]) == {f"{name}/0" for name in TASKS}
     for name in ("cola", "rte", "mrpc", "sst2"):
         assert figures["runs"][f"{name}/0"][TASKS[name].metric] == 1.0, name
-    assert figures["runs"]["stsb/0"]["spearman"] > 0.7  # half of the spread is noise
+    assert figures["runs"]["stsb/0"]["spearman"] > 0.8  # perfect: 0.866, the labels have ties
     assert figures["constants"]["cola"] == {"matthews": 0.0} and figures["constants"]["rte"] == {"accuracy": 0.5}
     assert figures["constants"]["stsb"] == {"spearman": 0.0}
     assert figures["mean"] == pytest.approx(sum(row["mean"] for row in figures["tasks"].values()) / 5)
@@ -152,3 +161,17 @@ def test_unknown_task_and_missing_folder_are_refused_before_training(joint_folde
         glue_small(joint_folder, [str(tmp_path / "nowhere")], quick())
     with pytest.raises(FileNotFoundError, match="needs .*cola/train.jsonl"):
         glue_small(joint_folder, [str(tmp_path)], quick())
+
+
+def test_checkpoint_of_another_architecture_or_without_encoder_is_refused(joint_folder, tmp_path, tokenizer):
+    transformers.GPT2Config(vocab_size=99).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="has model type 'gpt2'; glue-small needs"):
+        load_classifier(str(tmp_path), TASKS["cola"])
+    model = ElectraPlusForReplacedTokenDetection(small_config())
+    kept = {name: value for name, value in model.state_dict().items() if "layer.1" not in name}
+    model.save_pretrained(tmp_path, state_dict=kept)
+    with pytest.raises(ValueError, match="lacks weights of the encoder, such as 'electra.encoder.layer.1"):
+        load_classifier(str(tmp_path), TASKS["cola"])
+    classifier = load_classifier(joint_folder, TASKS["stsb"])[1]
+    assert classifier.config.problem_type == "regression" and classifier.num_labels == 1
