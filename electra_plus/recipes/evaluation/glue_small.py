@@ -174,9 +174,9 @@ def finetune_once(
         )
         trainer.pop_callback(PrinterCallback)
         trainer.train()
-        logits = trainer.predict(encode(rows[1])).predictions
+        # the labels that come along: grouped by length, the rows are read in another order than given
+        logits, labels, _ = trainer.predict(encode(rows[1]))
     predictions = logits.squeeze(-1) if task.num_labels == 1 else logits.argmax(axis=-1)
-    labels = np.array([row["label"] for row in rows[1]])
     return {name: metric(predictions, labels) for name, metric in task.metrics.items()}
 
 
