@@ -12,7 +12,22 @@ EXAMPLES = """examples:
   electra-plus prepare --input books/ --output tokenizer --vocab-size 8192
   electra-plus pretrain --config pretrain.yaml
   electra-plus finetune --model quickstart/pretrained --train-file train.jsonl --output sentiment
+  electra-plus evaluate --model quickstart/pretrained --suite rtd --data held_out.txt
   electra-plus convert --model joint --to stock --output stock
+"""
+EVALUATE_EXAMPLES = """suites and what --data holds:
+  blimp       minimal pairs, .jsonl with sentence_good, sentence_bad and UID: how often a network finds the grammatical
+              sentence more natural, for each paradigm (seconds to minutes)
+  rtd         text files: how well the detector finds what a masked LM replaced (seconds)
+  glue-small  a folder with cola/ rte/ mrpc/ sst2/ stsb/, each with train.jsonl and validation.jsonl: fine-tuning on each
+              task with each seed (minutes to hours; stopped, it goes on from --output)
+
+examples:
+  electra-plus evaluate --model quickstart/pretrained --suite blimp --data blimp/ --limit 100
+  electra-plus evaluate --model quickstart/pretrained --suite rtd --data held_out.txt --output figures.json
+  electra-plus evaluate --model detector --suite rtd --data held_out.txt --generator quickstart/pretrained
+  electra-plus evaluate --model quickstart/pretrained --suite glue-small --data glue/ --tasks rte cola --seeds 0 1 \\
+      --output glue.json
 """
 
 
@@ -26,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for add in (_add_quickstart, _add_prepare, _add_pretrain, _add_finetune, _add_convert):
+    for add in (_add_quickstart, _add_prepare, _add_pretrain, _add_finetune, _add_evaluate, _add_convert):
         add(commands)
     return parser
 
@@ -110,6 +125,47 @@ def _add_finetune(commands) -> None:
     command.set_defaults(run=_finetune)
 
 
+def _add_evaluate(commands) -> None:
+    command = commands.add_parser(
+        "evaluate",
+        help="score a pretrained model: grammar, held-out detection, or a small fine-tuning suite",
+        description="Score a pretrained checkpoint with one of three suites, and print a table.",
+        epilog=EVALUATE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("--model", required=True, help="folder or Hub name: joint, detector, masked LM or causal LM")
+    command.add_argument("--suite", required=True, choices=("blimp", "rtd", "glue-small"), help="what to measure")
+    command.add_argument("--data", required=True, nargs="+", help="files or folders, see below")
+    command.add_argument("--output", help="json file for model, settings, figures and versions (default: none)")
+    command.add_argument(
+        "--limit",
+        type=int,
+        help="for a quick look: pairs of each paradigm, rows of text, or training rows of each task",
+    )
+    command.add_argument("--batch-size", type=int, help="rtd, glue-small: rows in a batch (default: 32)")
+    blimp = command.add_argument_group("blimp")
+    blimp.add_argument("--scorers", nargs="+", help="detector, masked_lm or causal_lm (default: all in the checkpoint)")
+    blimp.add_argument("--batch-tokens", type=int, help="tokens in a batch at most (default: 8192)")
+    rtd = command.add_argument_group("rtd")
+    rtd.add_argument("--generator", help="masked LM that fills the slots (default: the checkpoint's own)")
+    rtd.add_argument("--row-length", type=int, help="tokens in a row (default: 128)")
+    rtd.add_argument("--mask-rate", type=float, help="fraction of tokens to choose (default: 0.15)")
+    rtd.add_argument("--seed", type=int, help="of masks and draws (default: 0)")
+    glue = command.add_argument_group("glue-small")
+    glue.add_argument("--tasks", nargs="+", help="cola, rte, mrpc, sst2, stsb (default: all)")
+    glue.add_argument("--seeds", type=int, nargs="+", help="a fine-tuning each (default: 0 1 2)")
+    glue.add_argument("--epochs", type=float, help="passes over the training rows (default: 3, or 10 for rte and stsb)")
+    glue.add_argument("--learning-rate", type=float, help="its peak (default: 3e-4, for small models)")
+    glue.add_argument("--max-length", type=int, help="longer texts are cut, in tokens (default: 128)")
+    glue.add_argument(
+        "--group-by-length",
+        action="store_true",
+        default=None,
+        help="texts of like length in a batch: faster on a CPU, batches drawn less freely",
+    )
+    command.set_defaults(run=_evaluate)
+
+
 def _add_convert(commands) -> None:
     command = commands.add_parser(
         "convert",
@@ -166,6 +222,15 @@ def _finetune(arguments: argparse.Namespace) -> None:
     from electra_plus.recipes.settings import load_settings
 
     print_figures(finetune(load_settings(FineTuningSettings, arguments.config, _given(arguments))))
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from electra_plus.recipes.evaluation.suites import SUITES, evaluate
+
+    result = evaluate(**_given(arguments))
+    print(SUITES[arguments.suite].table(result["figures"]))
+    if arguments.output is not None:
+        print(f"\nsaved in {arguments.output}")
 
 
 def _convert(arguments: argparse.Namespace) -> None:

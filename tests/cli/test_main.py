@@ -5,7 +5,7 @@ import pytest
 from electra_plus.cli.main import build_parser, main
 from electra_plus.version import __version__
 
-COMMANDS = ("quickstart", "prepare", "pretrain", "finetune", "convert")
+COMMANDS = ("quickstart", "prepare", "pretrain", "finetune", "evaluate", "convert")
 
 
 def test_help_names_every_command_with_an_example(capsys):
@@ -45,6 +45,12 @@ def test_version_is_printed(capsys):
             ["finetune", "--model", "nowhere", "--train-file", "none.csv", "--output", "out"],
             "`none.csv` does not exist",
         ),
+        (["evaluate", "--model", "nowhere", "--suite", "rtd", "--data", "x"], "`--model nowhere` is no checkpoint"),
+        (
+            ["evaluate", "--model", "nowhere", "--suite", "blimp", "--data", "x", "--seeds", "1"],
+            "`--seeds` belongs to the suite glue-small, not to blimp",
+        ),
+        (["evaluate", "--model", "m", "--suite", "rtd", "--data", "x", "--output", "."], "got the folder '.'"),
         (["quickstart", "--output", "out", "--steps", "1"], "`steps` must be at least 2, one for each stage, got 1"),
         (["convert", "--model", "nowhere", "--to", "stock", "--output", "out"], "'nowhere'"),
     ],
