@@ -95,6 +95,8 @@ class DataCollatorForReplacedTokenDetection:
     masked LM. The masks depend on `seed`, the rank of the process and the number of the batch, never on torch's global
     random state: evaluation cannot disturb training, and each process of a distributed run draws its own.
 
+    Rows may hold several documents, as those of [`load_prepared`] do; the batch then says which token belongs to which.
+
     Args:
         tokenizer ([`PreTrainedTokenizerBase`]): With a mask token.
         mask_rate (`float`, *optional*, defaults to 0.15): Fraction of each row's tokens to choose, in (0, 1).
@@ -198,15 +200,22 @@ class DataCollatorForReplacedTokenDetection:
 
         Args:
             features: Rows as a tokenizer returns them (`input_ids` and, if given, `token_type_ids`, `special_tokens_mask`
-                and so on) or plain lists of ids.
+                and so on) or plain lists of ids. A row of several documents says so in `document_lengths` (tokens of each,
+                one after the other) or `document_ids` (for each token, the same number within a document).
             step (`int`, *optional*): Number of the batch, which determines the masks. `None` counts the calls.
 
         Returns:
             `dict`: `input_ids`, `attention_mask`, `labels`, and `token_type_ids` if the rows have them, each a
-            `torch.LongTensor` of shape `(batch_size, sequence_length)`; with `static_slots` also `num_masked_slots`.
+            `torch.LongTensor` of shape `(batch_size, sequence_length)`; with `static_slots` also `num_masked_slots`. If a row
+            says what documents it holds, also `position_ids` (from 0 in each document) and `document_ids` (numbered through
+            the batch, -1 for padding), as [`DataCollatorForPacking`] makes them.
+
+        Raises:
+            ValueError: `document_lengths` or `document_ids` do not cover the tokens of their row.
         """
         rows = [dict(row) if isinstance(row, Mapping) else {"input_ids": list(row)} for row in features]
         special_masks = [row.pop("special_tokens_mask", None) for row in rows]
+        documents = [_documents_of_row(row) for row in rows]
         batch = self.tokenizer.pad(rows, return_tensors="pt", pad_to_multiple_of=self.pad_to_multiple_of)
         input_ids, attention_mask = batch["input_ids"], batch["attention_mask"]
         candidates = (attention_mask == 1) & ~torch.isin(input_ids, self._special_ids)
@@ -216,6 +225,8 @@ class DataCollatorForReplacedTokenDetection:
                 candidates[row, start : start + len(special)] &= ~torch.as_tensor(special).bool()
         batch["input_ids"], batch["labels"] = self.mask(input_ids, candidates, attention_mask.sum(dim=1), step)
         batch = dict(batch)
+        if any(numbers is not None for numbers in documents):
+            batch.update(_packed_fields(documents, attention_mask))
         if self.static_slots:
             num_rows, length = input_ids.shape
             of_full_row = num_slots_to_mask(torch.tensor(length), torch.tensor(length), self.mask_rate)
@@ -254,6 +265,44 @@ class DataCollatorForReplacedTokenDetection:
             for row, ids in enumerate(input_ids.tolist()):
                 continues[row] |= _chinese_continuations(self.tokenizer.convert_ids_to_tokens(ids))
         return continues
+
+
+def _documents_of_row(row: dict[str, object]) -> Tensor | None:
+    """Take what a row says of its documents out of it; return where documents begin, as ones, or `None`."""
+    num_tokens = len(row["input_ids"])
+    lengths, ids = row.pop("document_lengths", None), row.pop("document_ids", None)
+    if lengths is None and ids is None:
+        return None
+    begins = torch.zeros(num_tokens, dtype=torch.long)
+    if lengths is not None:
+        lengths = torch.as_tensor(lengths)
+        if int(lengths.sum()) != num_tokens or (lengths < 1).any():
+            raise ValueError(
+                f"`document_lengths` must be positive and sum up to the row's {num_tokens} tokens, got {lengths.tolist()}."
+            )
+        begins[lengths.cumsum(0) - lengths] = 1
+    else:
+        ids = torch.as_tensor(ids)
+        if len(ids) != num_tokens:
+            raise ValueError(
+                f"`document_ids` must have one number for each of the row's {num_tokens} tokens, got {len(ids)}."
+            )
+        begins[:1] = 1
+        begins[1:] = ids[1:] != ids[:-1]
+    return begins
+
+
+def _packed_fields(documents: Sequence[Tensor | None], attention_mask: Tensor) -> dict[str, Tensor]:
+    """Return `position_ids` and `document_ids` of a padded batch; a row that says nothing is one document."""
+    real = attention_mask == 1
+    begins = torch.zeros_like(attention_mask)
+    for row, of_row in enumerate(documents):
+        slots = real[row].nonzero().squeeze(1)
+        begins[row, slots if of_row is not None else slots[:1]] = 1 if of_row is None else of_row
+    slots = torch.arange(attention_mask.shape[1]).expand_as(attention_mask)
+    starts = torch.where(begins == 1, slots, 0).cummax(dim=1).values
+    numbers = begins.flatten().cumsum(dim=0).view_as(begins) - 1
+    return {"position_ids": (slots - starts).masked_fill(~real, 0), "document_ids": numbers.masked_fill(~real, -1)}
 
 
 def _chinese_continuations(tokens: list[str]) -> Tensor:
