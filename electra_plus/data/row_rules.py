@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from electra_plus.data.chunking import split_sentences
 
-# As in `pack_rows`: a document is not cut into pieces with less text than this, in tokens.
+# As in `pack_rows`: a document is not cut into pieces with less text than this, in tokens (in short rows an eighth of the row).
 MIN_PIECE_TOKENS = 8
 # Documents are cut only to fill rows that would be emptier than this, as a fraction of the row.
 MAX_ROOM_FRACTION = 0.02
@@ -83,7 +83,7 @@ def pack_documents(
 
     A document longer than a row is cut into full rows and a rest. Whole documents and rests, the longest first, each go into
     the fullest row with room for them. The documents of rows that stay emptier than 2 % are then laid one after the other and
-    cut where a row ends, but never into pieces of less than 8 tokens of text.
+    cut where a row ends, but never into pieces of less than 8 tokens of text, or an eighth of the row if that is less.
 
     Args:
         documents: Token ids of each document, in parts of any length. All are held in memory: this is the window.
@@ -106,7 +106,7 @@ def pack_documents(
     [2, 15, 16, 3] [4]
     """
     room = row_length - 2
-    least = max(1, min(MIN_PIECE_TOKENS, room // 2))
+    least = max(1, min(MIN_PIECE_TOKENS, row_length // 8))
     texts = [np.concatenate(document) if document else np.empty(0, np.int32) for document in documents]
     full: list[tuple[int, int, int]] = []
     short: list[tuple[int, int, int]] = []

@@ -36,20 +36,19 @@ def test_documents_share_rows_the_longest_first():
 
 
 def test_long_document_becomes_full_rows_and_a_rest():
-    documents = [[list(range(10, 22))], [[30, 31]]]
+    documents = [[list(range(10, 22))], [[30]]]
     assert rows_of(pack_documents, documents, row_length=7) == [
         {"input_ids": [CLS, 10, 11, 12, 13, 14, SEP], "document_lengths": [7]},
         {"input_ids": [CLS, 15, 16, 17, 18, 19, SEP], "document_lengths": [7]},
-        {"input_ids": [CLS, 20, 21, SEP], "document_lengths": [4]},
-        {"input_ids": [CLS, 30, 31, SEP], "document_lengths": [4]},
+        {"input_ids": [CLS, 20, 21, SEP, CLS, 30, SEP], "document_lengths": [4, 3]},
     ]
 
 
 def test_rest_of_a_long_document_is_no_shorter_than_a_piece_may_be():
     counts = Counter()
-    rows = rows_of(pack_documents, documents_of_lengths([39]), row_length=20, counts=counts)
-    # 18 and 13 tokens of text: 18 and 18 would leave 3, and 8 are the least
-    assert [row["document_lengths"] for row in rows] == [[20], [15], [10]]
+    rows = rows_of(pack_documents, documents_of_lengths([127]), row_length=64, counts=counts)
+    # 62 and 57 tokens of text: 62 and 62 would leave 3, and 8 are the least
+    assert [row["document_lengths"] for row in rows] == [[64], [59], [10]]
     assert counts["documents_cut"] == 0  # it does not fit a row
 
 
