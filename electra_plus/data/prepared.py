@@ -1,0 +1,119 @@
+"""Folders that `electra-plus prepare` wrote: their rows for training, as a model's collator takes them."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch.utils.data import Dataset, IterableDataset
+from transformers import PreTrainedTokenizerBase
+
+from electra_plus.data.row_rules import RULES, document_numbers
+from electra_plus.data.sources import Source
+from electra_plus.data.streaming import StreamingRows
+from electra_plus.data.tokenization import load_tokenizer
+
+MANIFEST = "manifest.json"
+MANIFEST_FORMAT = 1
+
+
+class PreparedRows(Dataset):
+    """
+    Rows of a memory-mapped dataset, for [`DataCollatorForReplacedTokenDetection`].
+
+    An item holds `input_ids`, `token_type_ids` if the rows have them, and for rows of several documents `document_ids`: the
+    number of each token's document within the row, from 0. Models take a field of that name, so the stock `Trainer`, which
+    drops what its model does not take, leaves it to the collator.
+
+    Args:
+        rows (`datasets.Dataset`): With `input_ids` and, if documents share rows, `document_lengths`.
+    """
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, list[int]]:
+        row = dict(self.rows[index])
+        if "document_lengths" in row:
+            row["document_ids"] = document_numbers(row.pop("document_lengths"))
+        return row
+
+
+class Prepared(NamedTuple):
+    """
+    What a prepared folder holds.
+
+    Args:
+        train ([`PreparedRows`] or [`StreamingRows`]): Rows to train on.
+        held_out ([`PreparedRows`] or [`StreamingRows`]): Rows to evaluate on, maybe none.
+        tokenizer ([`PreTrainedTokenizerBase`]): The one that made them.
+        manifest (`dict`): What `manifest.json` says.
+    """
+
+    train: Dataset | IterableDataset
+    held_out: Dataset | IterableDataset
+    tokenizer: PreTrainedTokenizerBase
+    manifest: dict[str, Any]
+
+
+def load_prepared(folder: str | Path) -> Prepared:
+    """
+    Open a folder that `electra-plus prepare` wrote.
+
+    Rows stay on disk and are read as they are asked for. For the rule `"stream"` there are none: both parts read the sources
+    that the manifest names, and the held-out part reads past all other documents each time.
+
+    Args:
+        folder (`str` or `Path`): The output folder.
+
+    Returns:
+        [`Prepared`]: `(train, held_out, tokenizer, manifest)`.
+
+    Raises:
+        FileNotFoundError: There is no manifest, or a source to stream from is gone.
+        ValueError: The manifest is of another version of this package, or no JSON.
+    """
+    folder = Path(folder)
+    file = folder / MANIFEST
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"`folder` must be one that `electra-plus prepare` wrote, got `{folder}`, which has no {MANIFEST}."
+        )
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"`{file}` is no JSON ({error}). Prepare the folder again.") from error
+    if manifest.get("format") != MANIFEST_FORMAT:
+        raise ValueError(
+            f"`{file}` must have the format {MANIFEST_FORMAT}, got {manifest.get('format')}. Prepare the folder again."
+        )
+    tokenizer = load_tokenizer(folder)
+    if not RULES[manifest["rule"]].prepared:
+        train, held_out = (_stream(manifest, tokenizer, part) for part in ("train", "held_out"))
+    else:
+        from datasets import load_from_disk
+
+        train, held_out = (PreparedRows(load_from_disk(str(folder / part))) for part in ("train", "held_out"))
+    return Prepared(train, held_out, tokenizer, manifest)
+
+
+def _stream(manifest: dict[str, Any], tokenizer: PreTrainedTokenizerBase, part: str) -> StreamingRows:
+    sources = []
+    for described in manifest["sources"]:
+        if "dataset" in described:
+            sources.append(Source(described["dataset"], "dataset", described["config"], described["split"]))
+        elif Path(described["path"]).is_file():
+            sources.append(Source(described["path"], described["kind"]))
+        else:
+            raise FileNotFoundError(f"`{described['path']}` is gone, which {MANIFEST} names as a source of the stream.")
+    return StreamingRows(
+        sources,
+        tokenizer,
+        manifest["row_length"],
+        part=part,
+        held_out_fraction=manifest["held_out_fraction"],
+        text_column=manifest["text_column"],
+        seed=manifest["seed"],
+    )
