@@ -226,7 +226,7 @@ class DataCollatorForReplacedTokenDetection:
         batch["input_ids"], batch["labels"] = self.mask(input_ids, candidates, attention_mask.sum(dim=1), step)
         batch = dict(batch)
         if any(numbers is not None for numbers in documents):
-            batch.update(_packed_fields(documents, attention_mask))
+            batch.update(_packed_fields(documents, attention_mask, self.tokenizer.padding_side == "left"))
         if self.static_slots:
             num_rows, length = input_ids.shape
             of_full_row = num_slots_to_mask(torch.tensor(length), torch.tensor(length), self.mask_rate)
@@ -267,42 +267,39 @@ class DataCollatorForReplacedTokenDetection:
         return continues
 
 
-def _documents_of_row(row: dict[str, object]) -> Tensor | None:
-    """Take what a row says of its documents out of it; return where documents begin, as ones, or `None`."""
+def _documents_of_row(row: dict[str, object]) -> list[int] | None:
+    """Take what a row says of its documents out of it; return the number of each token's document, or `None`."""
     num_tokens = len(row["input_ids"])
-    lengths, ids = row.pop("document_lengths", None), row.pop("document_ids", None)
-    if lengths is None and ids is None:
-        return None
-    begins = torch.zeros(num_tokens, dtype=torch.long)
+    lengths, numbers = row.pop("document_lengths", None), row.pop("document_ids", None)
     if lengths is not None:
-        lengths = torch.as_tensor(lengths)
-        if int(lengths.sum()) != num_tokens or (lengths < 1).any():
+        if sum(lengths) != num_tokens or min(lengths) < 1:
             raise ValueError(
-                f"`document_lengths` must be positive and sum up to the row's {num_tokens} tokens, got {lengths.tolist()}."
+                f"`document_lengths` must be positive and sum up to the row's {num_tokens} tokens, got {list(lengths)}."
             )
-        begins[lengths.cumsum(0) - lengths] = 1
-    else:
-        ids = torch.as_tensor(ids)
-        if len(ids) != num_tokens:
-            raise ValueError(
-                f"`document_ids` must have one number for each of the row's {num_tokens} tokens, got {len(ids)}."
-            )
-        begins[:1] = 1
-        begins[1:] = ids[1:] != ids[:-1]
-    return begins
+        return [number for number, length in enumerate(lengths) for _ in range(length)]
+    if numbers is not None and len(numbers) != num_tokens:
+        raise ValueError(
+            f"`document_ids` must have one number for each of the row's {num_tokens} tokens, got {len(numbers)}."
+        )
+    return None if numbers is None else list(numbers)
 
 
-def _packed_fields(documents: Sequence[Tensor | None], attention_mask: Tensor) -> dict[str, Tensor]:
+def _packed_fields(documents: Sequence[list[int] | None], attention_mask: Tensor, pads_left: bool) -> dict[str, Tensor]:
     """Return `position_ids` and `document_ids` of a padded batch; a row that says nothing is one document."""
-    real = attention_mask == 1
-    begins = torch.zeros_like(attention_mask)
-    for row, of_row in enumerate(documents):
-        slots = real[row].nonzero().squeeze(1)
-        begins[row, slots if of_row is not None else slots[:1]] = 1 if of_row is None else of_row
-    slots = torch.arange(attention_mask.shape[1]).expand_as(attention_mask)
-    starts = torch.where(begins == 1, slots, 0).cummax(dim=1).values
-    numbers = begins.flatten().cumsum(dim=0).view_as(begins) - 1
-    return {"position_ids": (slots - starts).masked_fill(~real, 0), "document_ids": numbers.masked_fill(~real, -1)}
+    width = attention_mask.shape[1]
+    table = []
+    for numbers in documents:
+        numbers = [0] * width if numbers is None else numbers
+        padding = [-1] * (width - len(numbers))
+        table.append([*padding, *numbers] if pads_left else [*numbers, *padding])
+    # one more column in front, so that a row's first token begins a document whatever its number
+    numbers = torch.nn.functional.pad(torch.tensor(table).masked_fill(attention_mask == 0, -1), (1, 0), value=-1)
+    begins = (numbers[:, 1:] != numbers[:, :-1]) & (numbers[:, 1:] >= 0)
+    padding = numbers[:, 1:] < 0
+    slots = torch.arange(width).expand_as(attention_mask)
+    positions = slots - torch.where(begins, slots, 0).cummax(dim=1).values
+    document_ids = begins.flatten().cumsum(dim=0).view_as(begins) - 1
+    return {"position_ids": positions.masked_fill(padding, 0), "document_ids": document_ids.masked_fill(padding, -1)}
 
 
 def _chinese_continuations(tokens: list[str]) -> Tensor:

@@ -141,12 +141,13 @@ def open_dataset(source: Source, streaming: bool = False):
         FileNotFoundError: There is no such dataset, or the Hub cannot be reached.
         ValueError: It has no such configuration or split.
     """
-    from datasets import load_dataset, load_from_disk
+    from datasets import Dataset, load_dataset, load_from_disk
+    from datasets.exceptions import DatasetsError
 
     folder = Path(source.name)
     if any((folder / file).is_file() for file in DATASET_FILES):
         dataset = load_from_disk(str(folder))
-        if not hasattr(dataset, "keys"):
+        if isinstance(dataset, Dataset):
             return dataset
         if source.split not in dataset:
             raise ValueError(f"`split` must be one of {list(dataset)} for `{folder}`, got {source.split!r}.")
@@ -160,6 +161,8 @@ def open_dataset(source: Source, streaming: bool = False):
             f"`{source.name}` does not exist here, and is no dataset of the Hub that can be reached ({_one_line(error)}). "
             "Check the spelling and the network."
         ) from error
+    except DatasetsError as error:
+        raise ValueError(f"`{source.name}` cannot be read by the datasets library: {_one_line(error)}") from error
 
 
 def read_source(

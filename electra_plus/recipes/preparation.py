@@ -92,8 +92,11 @@ def prepare(settings: PreparationSettings) -> dict[str, Any]:
     """
     _check(settings)
     sources = find_sources(settings.input, settings.dataset_config, settings.split)
-    if settings.text_column is not None and all(source.kind == "text" for source in sources):
+    kinds = {source.kind for source in sources}
+    if settings.text_column is not None and kinds == {"text"}:
         raise ValueError("`text_column` needs tables or datasets, got text files only. Leave it out.")
+    if "dataset" not in kinds and (settings.dataset_config is not None or settings.split != "train"):
+        raise ValueError("`dataset_config` and `split` need a dataset, got files only. Leave them out.")
     local = [source.name for source in sources if Path(source.name).exists()]
     own_tokenizer = [settings.tokenizer] if settings.tokenizer is not None else []
     with finished_folder(settings.output_dir, settings.overwrite, *local, *own_tokenizer) as unfinished:
@@ -127,6 +130,8 @@ def _check(settings: PreparationSettings) -> None:
         )
     if settings.num_proc < 1:
         raise ValueError(f"`num_proc` must be at least 1, got {settings.num_proc}.")
+    if settings.num_proc > 1 and not RULES[settings.rule].prepared:
+        raise ValueError(f"`num_proc` must be 1 for `{settings.rule}`, which writes no rows, got {settings.num_proc}.")
     if settings.tokenizer is not None:
         of_training = ("vocab_size", "lowercase", "max_length")
         given = [name for name in of_training if getattr(settings, name) is not None]

@@ -51,6 +51,7 @@ def test_folder_holds_rows_tokenizer_and_manifest(prepare, tokenizer):
     assert row["document_ids"][0] == 0 and row["input_ids"][0] == tokenizer.cls_token_id
     begins = [index for index, token in enumerate(row["input_ids"]) if token == tokenizer.cls_token_id]
     assert [row["document_ids"][index] for index in begins] == list(range(len(begins)))
+    assert train.__getitems__([3, 0, 1]) == [train[3], train[0], train[1]]
 
 
 def test_rows_of_pairs_have_token_types(prepare, tokenizer):
@@ -91,10 +92,11 @@ def test_documents_of_a_row_do_not_see_each_other(prepare, tokenizer):
             torch.testing.assert_close(packed[here], alone, atol=1e-5, rtol=1e-5)
 
 
-def test_stock_trainer_keeps_the_documents(prepare, tmp_path, tokenizer):
+@pytest.mark.parametrize("rule", ["documents", "stream"])
+def test_stock_trainer_keeps_the_documents(rule, prepare, tmp_path, tokenizer):
     from transformers import Trainer, TrainingArguments
 
-    train, held_out, _, _ = load_prepared(prepare())
+    train, held_out, _, _ = load_prepared(prepare(rule))
     config = ElectraPlusConfig.preset("modern-tiny", vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id)
     model = ElectraPlusForPreTraining(config)
     seen = []

@@ -191,6 +191,8 @@ def test_nothing_held_out_is_said(settings, tmp_path, caplog):
         ({"row_length": 4, "rule": "sentences"}, "`row_length` must be at least 5 tokens for `sentences`, got 4"),
         ({"held_out_fraction": 1.0}, r"`held_out_fraction` must be in \[0, 1\), got 1.0"),
         ({"num_proc": 0}, "`num_proc` must be at least 1, got 0"),
+        ({"num_proc": 2, "rule": "stream"}, "`num_proc` must be 1 for `stream`, which writes no rows, got 2"),
+        ({"split": "test"}, "`dataset_config` and `split` need a dataset, got files only"),
         ({"vocab_size": 99}, r"\['vocab_size'\] are for a tokenizer that is trained, but `tokenizer` is given"),
         ({"text_column": "text"}, "`text_column` needs tables or datasets, got text files only"),
         (
