@@ -18,8 +18,8 @@ from electra_plus.data.documents import SeenDocuments, document_key
 from electra_plus.data.row_rules import RULES, encode_documents
 from electra_plus.data.tokenization import load_tokenizer
 
-# Text of a shard: some four million tokens of English. It bounds the memory, and it is the window in which rows are packed.
-SHARD_CHARACTERS = 16_000_000
+# Text of a shard: some two million tokens of English. It bounds the memory, and it is the window in which rows are packed.
+SHARD_CHARACTERS = 8_000_000
 ROWS_PER_BATCH = 1000
 PARTS = ("train", "held_out")
 
@@ -50,6 +50,7 @@ class ShardSettings:
         tokenizer (`str`): Its folder.
         output (`str`): Where the folders `train` and `held_out` are.
         finished (`str`): Folder of what was counted in finished shards.
+        schema (`pyarrow.Schema`): Of the rows, made here once: a worker can then do without the datasets library and its 60 MB.
     """
 
     rule: str
@@ -58,6 +59,7 @@ class ShardSettings:
     tokenizer: str
     output: str
     finished: str
+    schema: Any
 
 
 def gather_shards(
@@ -170,7 +172,7 @@ def write_shard(shard: Shard, settings: ShardSettings, tokenizer: PreTrainedToke
             counts,
         )
         file = Path(settings.output, part, f"data-{shard.number:05d}.arrow")
-        _write_rows(rows, file, row_features(settings.rule, len(tokenizer)), counts)
+        _write_rows(rows, file, settings.schema, counts)
         figures[part] = dict(counts)
     # the marker comes last, and whole: a shard without one is written again
     marker = _marker(shard.number, settings)
@@ -188,10 +190,9 @@ def row_features(rule: str, vocab_size: int):
     return Features({name: Sequence(Value(dtype)) for name, dtype in columns.items()})
 
 
-def _write_rows(rows: Iterator[dict[str, Any]], file: Path, features, counts: Counter) -> None:
+def _write_rows(rows: Iterator[dict[str, Any]], file: Path, schema: Any, counts: Counter) -> None:
     import pyarrow
 
-    schema = features.arrow_schema
     batch: list[dict[str, Any]] = []
     writer = None
 

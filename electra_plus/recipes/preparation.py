@@ -18,7 +18,7 @@ from electra_plus.conversion.folders import finished_folder
 from electra_plus.data.documents import sample_documents
 from electra_plus.data.prepared import MANIFEST, MANIFEST_FORMAT
 from electra_plus.data.row_rules import RULES
-from electra_plus.data.shards import PARTS, ShardSettings, gather_shards, join_shards, write_shards
+from electra_plus.data.shards import PARTS, ShardSettings, gather_shards, join_shards, row_features, write_shards
 from electra_plus.data.sources import Source, describe_source, find_sources, read_source
 from electra_plus.data.tokenization import load_tokenizer, train_wordpiece_tokenizer
 
@@ -258,6 +258,7 @@ def _write_rows(
         tokenizer=str(work / "tokenizer"),
         output=str(work / "output"),
         finished=str(work / "finished"),
+        schema=row_features(settings.rule, len(tokenizer)).arrow_schema,
     )
     figures = write_shards(shards, of_shards, tokenizer, settings.num_proc)
     found: dict[str, Any] = {"documents_read": counts["documents"], "duplicates_dropped": counts["duplicates"]}

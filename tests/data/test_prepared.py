@@ -8,7 +8,7 @@ import torch
 
 from electra_plus import DataCollatorForReplacedTokenDetection, ElectraPlusConfig, ElectraPlusForPreTraining
 from electra_plus.data.prepared import load_prepared
-from electra_plus.data.shards import PARTS, ShardSettings, gather_shards, join_shards, write_shards
+from electra_plus.data.shards import PARTS, ShardSettings, gather_shards, join_shards, row_features, write_shards
 from electra_plus.data.sources import describe_source, find_sources
 from electra_plus.data.streaming import StreamingRows
 
@@ -32,7 +32,8 @@ def prepare(tmp_path, tokenizer):
         if rule != "stream":
             for name in (*PARTS, "finished"):
                 (folder / name).mkdir()
-            settings = ShardSettings(rule, 32, 0, str(folder), str(folder), str(folder / "finished"))
+            schema = row_features(rule, len(tokenizer)).arrow_schema
+            settings = ShardSettings(rule, 32, 0, str(folder), str(folder), str(folder / "finished"), schema)
             write_shards(gather_shards(DOCUMENTS, 0.2, Counter()), settings, tokenizer)
             for part in PARTS:
                 join_shards(folder / part, rule, len(tokenizer), f"fingerprint-{part}")

@@ -18,7 +18,10 @@ def settings(tmp_path, tokenizer):
     tokenizer.save_pretrained(tmp_path / "tokenizer")
     for name in (*PARTS, "finished"):
         (tmp_path / name).mkdir()
-    return ShardSettings("documents", 16, 0, str(tmp_path / "tokenizer"), str(tmp_path), str(tmp_path / "finished"))
+    schema = row_features("documents", 99).arrow_schema
+    return ShardSettings(
+        "documents", 16, 0, str(tmp_path / "tokenizer"), str(tmp_path), str(tmp_path / "finished"), schema
+    )
 
 
 def gathered(documents=DOCUMENTS, held_out_fraction=0.2):
