@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import yaml
 
+from electra_plus.conversion.folders import refuse_file
+
 Settings = TypeVar("Settings")
 
 
@@ -90,12 +92,6 @@ def training_arguments(output_dir: str, defaults: dict[str, Any], given: dict[st
     numbers = {name: _number(value) for name, value in given.items()}
     own = {"output_dir": output_dir, "dataloader_pin_memory": torch.accelerator.is_available()}
     return TrainingArguments(**{**own, **defaults, **numbers})
-
-
-def refuse_file(output_dir: str | Path) -> None:
-    """Raise `ValueError` if `output_dir` is a file: transformers would only log that it saved nothing."""
-    if Path(output_dir).is_file():
-        raise ValueError(f"`output_dir` must be a folder, got the file {str(output_dir)!r}. Give another name.")
 
 
 def _number(value: Any) -> Any:
