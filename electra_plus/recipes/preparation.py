@@ -78,7 +78,8 @@ def prepare(settings: PreparationSettings) -> dict[str, Any]:
     Write a tokenizer, rows for pretraining, and their manifest; open them with [`load_prepared`].
 
     Finished shards wait beside the output folder in `.<name>.unfinished`. A run with the same settings and the same sources
-    goes on after them and ends with the same rows; with others it starts anew.
+    goes on after them, with the tokenizer trained before, and ends with the same rows; with others it starts anew. Two runs from
+    the beginning agree to the last byte if a tokenizer is given: a training breaks ties between tokens by chance.
 
     Args:
         settings ([`PreparationSettings`]): What to do.

@@ -114,6 +114,20 @@ def test_stopped_run_goes_on_and_ends_with_the_same_files(rule, settings, tmp_pa
     assert not (tmp_path / ".out.unfinished").exists()
 
 
+def test_stopped_run_goes_on_with_the_tokenizer_it_has_trained(settings, tmp_path, monkeypatch):
+    own = settings(tokenizer=None, vocab_size=60)
+
+    def stops(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(shards_module, "write_shard", stops)
+        prepare(own)
+    trained = (tmp_path / ".out.unfinished" / "tokenizer" / "tokenizer.json").read_bytes()
+    prepare(own)
+    assert (tmp_path / "out" / "tokenizer.json").read_bytes() == trained
+
+
 @pytest.mark.parametrize("change", ["setting", "source"])
 def test_other_settings_or_sources_start_anew(change, settings, tmp_path, monkeypatch):
     write_shard = shards_module.write_shard
