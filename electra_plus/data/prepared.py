@@ -66,7 +66,7 @@ class Prepared(NamedTuple):
     manifest: dict[str, Any]
 
 
-def load_prepared(folder: str | Path) -> Prepared:
+def load_prepared(folder: str | Path, rank: int | None = None, world_size: int | None = None) -> Prepared:
     """
     Open a folder that `electra-plus prepare` wrote.
 
@@ -75,6 +75,9 @@ def load_prepared(folder: str | Path) -> Prepared:
 
     Args:
         folder (`str` or `Path`): The output folder.
+        rank, world_size (`int`, *optional*):
+            Which share of a stream's documents this process reads. `None` asks the launcher's variables. Give 0 and 1 to the
+            stock `Trainer`, which shares out a stream's batches itself. Rows on disk are not shared out here: samplers do.
 
     Returns:
         [`Prepared`]: `(train, held_out, tokenizer, manifest)`.
@@ -82,6 +85,14 @@ def load_prepared(folder: str | Path) -> Prepared:
     Raises:
         FileNotFoundError: There is no manifest, or a source to stream from is gone.
         ValueError: The manifest is of another version of this package, or no JSON.
+
+    Example:
+
+    ```python
+    train, held_out, tokenizer, manifest = load_prepared("prepared")
+    collator = DataCollatorForReplacedTokenDetection(tokenizer)
+    batch = collator([train[0], train[1]])  # position_ids and document_ids keep the documents of a row apart
+    ```
     """
     folder = Path(folder)
     file = folder / MANIFEST
@@ -99,7 +110,7 @@ def load_prepared(folder: str | Path) -> Prepared:
         )
     tokenizer = load_tokenizer(folder)
     if not RULES[manifest["rule"]].prepared:
-        train, held_out = (_stream(manifest, tokenizer, part) for part in ("train", "held_out"))
+        train, held_out = (_stream(manifest, tokenizer, part, rank, world_size) for part in ("train", "held_out"))
     else:
         from datasets import load_from_disk
 
@@ -107,7 +118,9 @@ def load_prepared(folder: str | Path) -> Prepared:
     return Prepared(train, held_out, tokenizer, manifest)
 
 
-def _stream(manifest: dict[str, Any], tokenizer: PreTrainedTokenizerBase, part: str) -> StreamingRows:
+def _stream(
+    manifest: dict[str, Any], tokenizer: PreTrainedTokenizerBase, part: str, rank: int | None, world_size: int | None
+) -> StreamingRows:
     sources = []
     for described in manifest["sources"]:
         if "dataset" in described:
@@ -124,4 +137,6 @@ def _stream(manifest: dict[str, Any], tokenizer: PreTrainedTokenizerBase, part: 
         held_out_fraction=manifest["held_out_fraction"],
         text_column=manifest["text_column"],
         seed=manifest["seed"],
+        rank=rank,
+        world_size=world_size,
     )

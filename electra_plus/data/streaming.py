@@ -26,7 +26,8 @@ class StreamingRows(IterableDataset):
     [`pack_documents`], and shuffles the rows of a window. Duplicates are not dropped, and documents keep their order from
     window to window: shuffle the files beforehand if they are sorted.
 
-    accelerate, and so the stock `Trainer`, splits iterable datasets among processes itself: give `world_size=1` there.
+    accelerate, and so the stock `Trainer`, lets one process read an iterable dataset and hands out its batches: give `rank=0` and
+    `world_size=1` there, or the documents of all other processes are never read.
 
     Args:
         sources (`Sequence[Source]`): What to read.

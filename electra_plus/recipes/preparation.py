@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -216,7 +217,7 @@ def _tokenizer(settings: PreparationSettings, sources: Sequence[Source], work: P
             8192 if settings.vocab_size is None else settings.vocab_size,
             lowercase=settings.lowercase is not False,
             model_max_length=settings.max_length or max(512, settings.row_length),
-            show_progress=True,
+            show_progress=sys.stderr.isatty(),
         )
     tokenizer.save_pretrained(work / "tokenizer.part")
     (work / "tokenizer.part").rename(folder)

@@ -72,6 +72,8 @@ def test_stream_reads_the_sources_of_the_manifest(prepare, tmp_path):
     special = sum(len({*row["document_ids"]}) for part in packed[:2] for row in part)
     streamed = sum(len({*row["document_ids"]}) for part in (train, held_out) for row in part)
     assert tokens - 2 * streamed == sum(len(row["input_ids"]) for part in packed[:2] for row in part) - 2 * special
+    shares = [load_prepared(folder, rank=rank, world_size=2).train for rank in range(2)]
+    assert [share.rank for share in shares] == [0, 1]
     (tmp_path / "text.txt").unlink()
     with pytest.raises(FileNotFoundError, match=r"text.txt` is gone"):
         load_prepared(folder)
