@@ -3,9 +3,11 @@
 import json
 import os
 import random
+import signal
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import lru_cache
 from multiprocessing import get_context
@@ -106,6 +108,9 @@ def write_shards(
 
     Returns:
         `list[dict]`: what [`write_shard`] returned for each, finished ones included.
+
+    Raises:
+        ChildProcessError: A process was ended from outside, most likely for lack of memory.
     """
     figures: list[dict[str, Any]] = []
     if num_proc == 1:
@@ -113,7 +118,7 @@ def write_shards(
             figures.append(finished_figures(shard.number, settings) or write_shard(shard, settings, tokenizer))
         return figures
     # spawn: a tokenizer that has used its threads may hang in a forked process
-    pool = ProcessPoolExecutor(num_proc, get_context("spawn"), _use_one_core)
+    pool = ProcessPoolExecutor(num_proc, get_context("spawn"), _begin_worker)
     try:
         running: deque = deque()
         for shard in shards:
@@ -122,6 +127,11 @@ def write_shards(
             while len(running) > num_proc:
                 figures.append(_result(running.popleft()))
         figures += [_result(one) for one in running]
+    except BrokenProcessPool as error:
+        raise ChildProcessError(
+            f"One of the {num_proc} processes of `num_proc` was ended from outside, most likely for lack of memory. Start again "
+            "with fewer: finished shards are kept."
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
     return figures
@@ -131,8 +141,10 @@ def _result(figures_or_future: Any) -> dict[str, Any]:
     return figures_or_future if isinstance(figures_or_future, dict) else figures_or_future.result()
 
 
-def _use_one_core() -> None:
+def _begin_worker() -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    # Ctrl-C reaches every process of the group: workers finish their shard, and only the first process stops
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 _load_once = lru_cache(maxsize=1)(load_tokenizer)  # for workers, which open one folder in their life

@@ -2,6 +2,8 @@
 
 import json
 from collections import Counter
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 from datasets import load_from_disk
@@ -96,3 +98,20 @@ def test_number_of_processes_changes_nothing(settings, tmp_path, tokenizer):
         marker.unlink()
     assert write_shards(gathered(), settings, tokenizer, num_proc=2) == alone
     assert rows_on_disk(tmp_path) == expected
+
+
+def test_process_that_is_ended_from_outside_is_said_in_one_line(settings, tokenizer, monkeypatch):
+    class Pool:
+        """Workers that are no more."""
+
+        def submit(self, *arguments):
+            gone = Future()
+            gone.set_exception(BrokenProcessPool())
+            return gone
+
+        def shutdown(self, cancel_futures):
+            assert cancel_futures
+
+    monkeypatch.setattr(shards_module, "ProcessPoolExecutor", lambda *arguments: Pool())
+    with pytest.raises(ChildProcessError, match="One of the 2 processes of `num_proc` was ended from outside"):
+        write_shards(gathered(), settings, tokenizer, num_proc=2)
