@@ -10,7 +10,7 @@ from electra_plus.version import __version__
 EXAMPLES = """examples:
   electra-plus quickstart
   electra-plus prepare --input books/ --output tokenizer --vocab-size 8192
-  electra-plus pretrain --config pretrain.yaml
+  electra-plus pretrain --dataset tokenizer --preset modern-small --output pretrained
   electra-plus finetune --model quickstart/pretrained --train-file train.jsonl --output sentiment
   electra-plus evaluate --model quickstart/pretrained --suite rtd --data held_out.txt
   electra-plus convert --model joint --to stock --output stock
@@ -63,33 +63,73 @@ def _add_quickstart(commands) -> None:
 def _add_prepare(commands) -> None:
     command = commands.add_parser(
         "prepare",
-        help="train a WordPiece tokenizer on text files",
-        description="Train a WordPiece tokenizer on text files (English, Chinese, …) and save it as a folder that "
-        "AutoTokenizer opens.",
+        help="train a tokenizer on text and write packed rows for pretraining",
+        description="Read text, drop documents that are there twice, train a WordPiece tokenizer (or take one), and write rows "
+        "of token ids with a manifest.json. The output folder opens with AutoTokenizer and with "
+        "electra_plus.data.prepared.load_prepared. A run that was stopped goes on when it is started again.",
     )
-    command.add_argument("--input", nargs="+", required=True, help="text files (.txt, .txt.gz) or folders of them")
-    command.add_argument("--output", required=True, help="folder to write")
-    command.add_argument("--vocab-size", type=int, default=8192, help="tokens at most (default: %(default)s)")
-    command.add_argument("--cased", action="store_true", help="keep capitals and accents")
     command.add_argument(
-        "--max-length", type=int, default=512, help="what truncation cuts to, in tokens (default: %(default)s)"
+        "--input",
+        nargs="+",
+        required=True,
+        help="files (.txt, .jsonl, .csv, each also with .gz; .parquet), folders of them, or datasets of the Hub (owner/name)",
     )
+    command.add_argument("--output", dest="output_dir", required=True, help="folder to write")
+    command.add_argument(
+        "--rule",
+        default="documents",
+        help="how rows are made: documents (whole documents packed side by "
+        "side), sentences (the original's pairs of segments) or stream (nothing is written but the tokenizer, rows are made "
+        "while training) (default: %(default)s)",
+    )
+    command.add_argument("--row-length", type=int, default=128, help="tokens in a row (default: %(default)s)")
+    command.add_argument("--tokenizer", help="folder, Hub name or BERT vocab.txt (default: train one)")
+    command.add_argument(
+        "--vocab-size", type=int, help="of the tokenizer that is trained, tokens at most (default: 8192)"
+    )
+    command.add_argument(
+        "--cased", action="store_false", dest="lowercase", default=None, help="keep capitals and accents"
+    )
+    command.add_argument(
+        "--max-length",
+        type=int,
+        help="what the trained tokenizer's truncation cuts to, in tokens (default: "
+        "512, or the row length if that is more)",
+    )
+    command.add_argument("--text-column", help="of tables and datasets (default: guessed where it is clear)")
+    command.add_argument("--dataset-config", help="of a dataset that has several")
+    command.add_argument("--split", default="train", help="of datasets (default: %(default)s)")
+    command.add_argument(
+        "--held-out-fraction",
+        type=float,
+        default=0.01,
+        help="of the documents, for evaluation; which ones depends on their text alone (default: %(default)s)",
+    )
+    command.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="of the draws of --rule sentences and the order of --rule stream (default: %(default)s)",
+    )
+    command.add_argument("--num-proc", type=int, default=1, help="processes that tokenise (default: %(default)s)")
+    command.add_argument("--overwrite", action="store_true", help="replace the output folder with all it holds")
     command.set_defaults(run=_prepare)
 
 
 def _add_pretrain(commands) -> None:
     command = commands.add_parser(
         "pretrain",
-        help="pretrain generator and discriminator on text files",
-        description="Pretrain generator and discriminator on text files. A YAML file holds the settings: "
-        "train_files, output_dir, tokenizer, preset, model, row_length, mask_rate, whole_word, validation_files, seed, and "
+        help="pretrain generator and discriminator on a prepared folder or text files",
+        description="Pretrain generator and discriminator on a folder that `electra-plus prepare` wrote, or on text files. A YAML "
+        "file holds the settings: dataset or train_files, output_dir, tokenizer, preset, model, row_length, mask_rate, whole_word, validation_files, seed, and "
         "training (arguments of transformers.TrainingArguments, and regime, generator_learning_rate and the like of "
         "ElectraPlusTrainingArguments). Flags replace what the file says. The same command again goes on from the last whole "
         "checkpoint in the output folder, and ends as if it had never been interrupted. Several processes: "
         "torchrun --nproc_per_node 2 -m electra_plus pretrain ...",
     )
     command.add_argument("--config", help="YAML file")
-    command.add_argument("--train-files", nargs="+", help="text files or folders of them")
+    command.add_argument("--dataset", help="folder that electra-plus prepare wrote")
+    command.add_argument("--train-files", nargs="+", help="instead: text files or folders of them")
     command.add_argument("--output", dest="output_dir", help="folder for checkpoints and the model")
     command.add_argument("--tokenizer", help="folder, Hub name or BERT vocab.txt (default: train one)")
     command.add_argument("--preset", help="tiny, small, base, large, modern-tiny, modern-small or modern-base")
@@ -192,21 +232,20 @@ def _quickstart(arguments: argparse.Namespace) -> None:
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
-    from electra_plus.data.corpus import read_documents
-    from electra_plus.data.tokenization import train_wordpiece_tokenizer
-    from electra_plus.recipes.settings import refuse_file
+    from electra_plus.recipes.preparation import PreparationSettings, prepare
 
-    refuse_file(arguments.output)
-    texts = (paragraph for document in read_documents(arguments.input) for paragraph in document)
-    tokenizer = train_wordpiece_tokenizer(
-        texts,
-        arguments.vocab_size,
-        lowercase=not arguments.cased,
-        model_max_length=arguments.max_length,
-        show_progress=True,
-    )
-    tokenizer.save_pretrained(arguments.output)
-    print(f"{len(tokenizer)} tokens, saved in {arguments.output}")
+    found = prepare(PreparationSettings(**_given(arguments)))
+    print(f"{found['vocab_size']} tokens in the vocabulary, saved in {arguments.output_dir}")
+    if "train" not in found:
+        print("rows are made while training")
+        return
+    print(f"{found['documents_read']:,} documents, {found['duplicates_dropped']:,} of them dropped as duplicates")
+    for part in ("train", "held_out"):
+        figures = found[part]
+        padding = f", {100 * figures['padding_fraction']:.2f} % padding" if figures["rows"] else ""
+        print(
+            f"{part}: {figures['documents']:,} documents, {figures['tokens']:,} tokens, {figures['rows']:,} rows{padding}"
+        )
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:

@@ -80,10 +80,7 @@ def finished_folder(output_dir: str | Path, overwrite: bool, *sources: str | Pat
     """
     output = Path(output_dir).resolve()
     if output.exists():
-        if not output.is_dir():
-            raise ValueError(
-                f"`output_dir` must be a folder, got {str(output_dir)!r}, which is a file. Give another name."
-            )
+        refuse_file(output_dir)
         if any(output.iterdir()) and not overwrite:
             raise ValueError(
                 f"`output_dir` must be new or empty, got {str(output_dir)!r}, which is not. Give another folder, or "
@@ -112,6 +109,12 @@ def finished_folder(output_dir: str | Path, overwrite: bool, *sources: str | Pat
         shutil.rmtree(replaced, ignore_errors=True)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def refuse_file(output_dir: str | Path) -> None:
+    """Raise `ValueError` if `output_dir` is a file: transformers would only log that it saved nothing."""
+    if Path(output_dir).is_file():
+        raise ValueError(f"`output_dir` must be a folder, got {str(output_dir)!r}, which is a file. Give another name.")
 
 
 def one_line(error: Exception) -> str:

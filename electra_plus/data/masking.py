@@ -95,6 +95,8 @@ class DataCollatorForReplacedTokenDetection:
     masked LM. The masks depend on `seed`, the rank of the process and the number of the batch, never on torch's global
     random state: evaluation cannot disturb training, and each process of a distributed run draws its own.
 
+    Rows may hold several documents, as those of [`load_prepared`] do; the batch then says which token belongs to which.
+
     Args:
         tokenizer ([`PreTrainedTokenizerBase`]): With a mask token.
         mask_rate (`float`, *optional*, defaults to 0.15): Fraction of each row's tokens to choose, in (0, 1).
@@ -201,15 +203,22 @@ class DataCollatorForReplacedTokenDetection:
 
         Args:
             features: Rows as a tokenizer returns them (`input_ids` and, if given, `token_type_ids`, `special_tokens_mask`
-                and so on) or plain lists of ids.
+                and so on) or plain lists of ids. A row of several documents says so in `document_lengths` (tokens of each,
+                one after the other) or `document_ids` (for each token, the same number within a document).
             step (`int`, *optional*): Number of the batch, which determines the masks. `None` counts the calls.
 
         Returns:
             `dict`: `input_ids`, `attention_mask`, `labels`, and `token_type_ids` if the rows have them, each a
-            `torch.LongTensor` of shape `(batch_size, sequence_length)`; with `static_slots` also `num_masked_slots`.
+            `torch.LongTensor` of shape `(batch_size, sequence_length)`; with `static_slots` also `num_masked_slots`. If a row
+            says what documents it holds, also `position_ids` (from 0 in each document) and `document_ids` (numbered through
+            the batch, -1 for padding), as [`DataCollatorForPacking`] makes them.
+
+        Raises:
+            ValueError: `document_lengths` or `document_ids` do not cover the tokens of their row.
         """
         rows = [dict(row) if isinstance(row, Mapping) else {"input_ids": list(row)} for row in features]
         special_masks = [row.pop("special_tokens_mask", None) for row in rows]
+        documents = [_documents_of_row(row) for row in rows]
         batch = self.tokenizer.pad(rows, return_tensors="pt", pad_to_multiple_of=self.pad_to_multiple_of)
         input_ids, attention_mask = batch["input_ids"], batch["attention_mask"]
         candidates = (attention_mask == 1) & ~torch.isin(input_ids, self._special_ids)
@@ -219,6 +228,8 @@ class DataCollatorForReplacedTokenDetection:
                 candidates[row, start : start + len(special)] &= ~torch.as_tensor(special).bool()
         batch["input_ids"], batch["labels"] = self.mask(input_ids, candidates, attention_mask.sum(dim=1), step)
         batch = dict(batch)
+        if any(numbers is not None for numbers in documents):
+            batch.update(_packed_fields(documents, attention_mask, self.tokenizer.padding_side == "left"))
         if self.static_slots:
             num_rows, length = input_ids.shape
             of_full_row = num_slots_to_mask(torch.tensor(length), torch.tensor(length), self.mask_rate)
@@ -257,6 +268,41 @@ class DataCollatorForReplacedTokenDetection:
             for row, ids in enumerate(input_ids.tolist()):
                 continues[row] |= _chinese_continuations(self.tokenizer.convert_ids_to_tokens(ids))
         return continues
+
+
+def _documents_of_row(row: dict[str, object]) -> list[int] | None:
+    """Take what a row says of its documents out of it; return the number of each token's document, or `None`."""
+    num_tokens = len(row["input_ids"])
+    lengths, numbers = row.pop("document_lengths", None), row.pop("document_ids", None)
+    if lengths is not None:
+        if sum(lengths) != num_tokens or min(lengths) < 1:
+            raise ValueError(
+                f"`document_lengths` must be positive and sum up to the row's {num_tokens} tokens, got {list(lengths)}."
+            )
+        return [number for number, length in enumerate(lengths) for _ in range(length)]
+    if numbers is not None and len(numbers) != num_tokens:
+        raise ValueError(
+            f"`document_ids` must have one number for each of the row's {num_tokens} tokens, got {len(numbers)}."
+        )
+    return None if numbers is None else list(numbers)
+
+
+def _packed_fields(documents: Sequence[list[int] | None], attention_mask: Tensor, pads_left: bool) -> dict[str, Tensor]:
+    """Return `position_ids` and `document_ids` of a padded batch; a row that says nothing is one document."""
+    width = attention_mask.shape[1]
+    table = []
+    for numbers in documents:
+        numbers = [0] * width if numbers is None else numbers
+        padding = [-1] * (width - len(numbers))
+        table.append([*padding, *numbers] if pads_left else [*numbers, *padding])
+    # one more column in front, so that a row's first token begins a document whatever its number
+    numbers = torch.nn.functional.pad(torch.tensor(table).masked_fill(attention_mask == 0, -1), (1, 0), value=-1)
+    begins = (numbers[:, 1:] != numbers[:, :-1]) & (numbers[:, 1:] >= 0)
+    padding = numbers[:, 1:] < 0
+    slots = torch.arange(width).expand_as(attention_mask)
+    positions = slots - torch.where(begins, slots, 0).cummax(dim=1).values
+    document_ids = begins.flatten().cumsum(dim=0).view_as(begins) - 1
+    return {"position_ids": positions.masked_fill(padding, 0), "document_ids": document_ids.masked_fill(padding, -1)}
 
 
 def _chinese_continuations(tokens: list[str]) -> Tensor:

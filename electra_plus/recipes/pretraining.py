@@ -1,4 +1,4 @@
-"""Joint pretraining from text files."""
+"""Pretraining from text files or a prepared dataset."""
 
 import logging
 import shutil
@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from transformers import PreTrainedTokenizerBase
+
 from electra_plus.data.corpus import TokenRows, pack_rows, read_documents
 from electra_plus.data.masking import DataCollatorForReplacedTokenDetection
+from electra_plus.data.prepared import load_prepared
 from electra_plus.data.tokenization import load_tokenizer, train_wordpiece_tokenizer
 from electra_plus.models.configuration_electra_plus import ElectraPlusConfig
 from electra_plus.recipes.settings import keep_settings, same_run, training_arguments
@@ -47,8 +50,12 @@ class PretrainingSettings:
     What `electra-plus pretrain` needs to know.
 
     Args:
-        train_files (`list[str]`): Text files or folders: a paragraph a line, a blank line between documents.
         output_dir (`str`): Where checkpoints and the final model go.
+        dataset (`str`, *optional*):
+            Folder that `electra-plus prepare` wrote, for a corpus that is larger than memory or used more than once. It brings
+            tokenizer, rows and held-out rows.
+        train_files (`list[str]`, *optional*):
+            Instead of `dataset`: text files or folders, a paragraph a line, a blank line between documents.
         tokenizer (`str`, *optional*): Folder, Hub name or BERT `vocab.txt`. `None` trains one on `train_files`.
         vocab_size (`int`, *optional*, defaults to 8192): Of the tokenizer that is trained.
         lowercase (`bool`, *optional*, defaults to `True`): Of the tokenizer that is trained.
@@ -64,8 +71,9 @@ class PretrainingSettings:
             `generator_learning_rate` and so on.
     """
 
-    train_files: list[str]
     output_dir: str
+    dataset: str | None = None
+    train_files: list[str] | None = None
     tokenizer: str | None = None
     vocab_size: int = 8192
     lowercase: bool = True
@@ -110,6 +118,13 @@ def pretrain(settings: PretrainingSettings, resume: bool = False, restart: bool 
     defaults = {**DEFAULT_TRAINING, "seed": settings.seed}
     if resume and restart:
         raise ValueError("`resume` and `restart` exclude each other. Give one.")
+    if (settings.dataset is None) == (settings.train_files is None):
+        given = "neither" if settings.dataset is None else "both"
+        raise ValueError(
+            f"`train_files` or `dataset` must be given, got {given}. A folder that `electra-plus prepare` wrote is a `dataset`."
+        )
+    if settings.dataset is not None and settings.tokenizer is not None:
+        raise ValueError("`dataset` brings its tokenizer, got `tokenizer` as well. Leave that out.")
     arguments = training_arguments(ElectraPlusTrainingArguments, settings.output_dir, defaults, settings.training)
     if restart and arguments.should_save:
         for folder in checkpoint_folders(output_dir):
@@ -119,25 +134,20 @@ def pretrain(settings: PretrainingSettings, resume: bool = False, restart: bool 
     probe = {"vocab_size": settings.vocab_size, **settings.model}
     ElectraPlusConfig.preset(settings.preset, **probe)
 
-    documents = list(read_documents(settings.train_files))
-    if settings.tokenizer is not None:
-        tokenizer = load_tokenizer(settings.tokenizer)
-    elif checkpoint is not None:
-        tokenizer = load_tokenizer(output_dir)
+    if settings.dataset is not None:
+        rows, held_out, tokenizer, _ = load_prepared(settings.dataset, rank=0, world_size=1)  # the trainer shares out
     else:
-        tokenizer = train_wordpiece_tokenizer(
-            (paragraph for document in documents for paragraph in document), settings.vocab_size, settings.lowercase
+        rows, held_out, tokenizer = rows_of_text(settings, output_dir if checkpoint else None)
+    if settings.validation_files is not None:
+        held_out = pack_rows(read_documents(settings.validation_files), tokenizer, settings.row_length)
+    if hasattr(held_out, "__len__") and not len(held_out):
+        raise ValueError(
+            f"`dataset` ({settings.dataset!r}) holds out no rows. Give `validation_files`, or prepare it with a larger "
+            "`held_out_fraction`."
         )
     if arguments.should_save:
         tokenizer.save_pretrained(output_dir)
         keep_settings(settings, output_dir / SETTINGS_FILE)
-    rows = pack_rows(documents, tokenizer, settings.row_length)
-    if settings.validation_files is not None:
-        held_out = pack_rows(read_documents(settings.validation_files), tokenizer, settings.row_length)
-    else:
-        rows, held_out = hold_out(rows)
-    logger.info("%d rows of up to %d tokens, %d held out", len(rows), settings.row_length, len(held_out))
-
     set_seed(settings.seed)
     fields = {**settings.model, "vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
     model = ElectraPlusForPreTraining(ElectraPlusConfig.preset(settings.preset, **fields))
@@ -157,6 +167,25 @@ def pretrain(settings: PretrainingSettings, resume: bool = False, restart: bool 
     figures = trainer.evaluate()
     trainer.save_metrics("eval", figures)
     return figures
+
+
+def rows_of_text(
+    settings: PretrainingSettings, with_tokenizer: Path | None
+) -> tuple[TokenRows, TokenRows, PreTrainedTokenizerBase]:
+    """Return rows to train on, held-out rows, and the tokenizer: the one given, that of a run to go on, or a new one."""
+    documents = list(read_documents(settings.train_files))
+    if settings.tokenizer is not None:
+        tokenizer = load_tokenizer(settings.tokenizer)
+    elif with_tokenizer is not None:
+        tokenizer = load_tokenizer(with_tokenizer)
+    else:
+        texts = [paragraph for document in documents for paragraph in document]
+        tokenizer = train_wordpiece_tokenizer(texts, settings.vocab_size, settings.lowercase)
+    rows = pack_rows(documents, tokenizer, settings.row_length)
+    if settings.validation_files is not None:
+        return rows, TokenRows([]), tokenizer
+    rows, held_out = hold_out(rows)
+    return rows, held_out, tokenizer
 
 
 def find_checkpoint(settings: PretrainingSettings, output_dir: Path, resume: bool) -> Path | None:

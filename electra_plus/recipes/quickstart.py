@@ -18,6 +18,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from electra_plus.conversion.folders import refuse_file
 from electra_plus.data.cooccurrence import cooccurrence_vectors
 from electra_plus.data.corpus import TokenRows, pack_rows, read_documents
 from electra_plus.data.masking import DataCollatorForReplacedTokenDetection
@@ -29,7 +30,6 @@ from electra_plus.models.modeling_electra_plus_heads import ElectraPlusForSequen
 from electra_plus.models.modeling_electra_plus_pretraining import ElectraPlusForPreTraining
 from electra_plus.recipes.finetuning import read_examples
 from electra_plus.recipes.quickstart_report import Progress, draw_curve, report
-from electra_plus.recipes.settings import refuse_file
 from electra_plus.samples import sample_path
 from electra_plus.training.callbacks import PretrainingMetricsCallback
 

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import yaml
 
+from electra_plus.conversion.folders import refuse_file
+
 Settings = TypeVar("Settings")
 
 
@@ -137,12 +139,6 @@ def keep_settings(settings: Any, file: Path) -> None:
     aside = file.with_name(f".{file.name}.new")
     aside.write_text(json.dumps(dataclasses.asdict(settings), indent=1) + "\n", encoding="utf-8")
     aside.replace(file)
-
-
-def refuse_file(output_dir: str | Path) -> None:
-    """Raise `ValueError` if `output_dir` is a file: transformers would only log that it saved nothing."""
-    if Path(output_dir).is_file():
-        raise ValueError(f"`output_dir` must be a folder, got the file {str(output_dir)!r}. Give another name.")
 
 
 def _number(value: Any) -> Any:

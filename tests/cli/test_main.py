@@ -1,6 +1,7 @@
 """The command line: help that names every command, one line for every error, nothing written when refused."""
 
 import pytest
+from transformers import AutoTokenizer
 
 from electra_plus.cli.main import build_parser, main
 from electra_plus.version import __version__
@@ -38,6 +39,7 @@ def test_version_is_printed(capsys):
     [
         (["prepare", "--input", "nowhere", "--output", "out"], "`nowhere` does not exist"),
         (["prepare", "--input", ".", "--output", "out"], "holds no text file"),
+        (["prepare", "--input", "nowhere", "--output", "out", "--rule", "lines"], "`rule` must be one of ['documents'"),
         (["pretrain", "--config", "none.yaml"], "does not exist"),
         (["pretrain", "--train-files", "nowhere", "--output", "out"], "`nowhere` does not exist"),
         (["pretrain", "--train-files", "nowhere", "--output", "out", "--preset", "huge"], "must be one of ['tiny'"),
@@ -71,3 +73,27 @@ def test_tokenizer_is_not_trained_for_a_folder_that_is_a_file(tmp_path, capsys):
     assert main(["prepare", "--input", str(tmp_path / "text.txt"), "--output", str(tmp_path / "out")]) == 2
     assert "`output_dir` must be a folder" in capsys.readouterr().err
     assert (tmp_path / "out").read_text() == "precious"
+
+
+def test_prepare_says_what_it_wrote(tmp_path, capsys):
+    documents = [f"the cat number {number} sat on the mat" for number in range(200)]
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("\n\n".join([*documents, documents[0]]))
+    arguments = ["prepare", "--input", str(tmp_path / "texts"), "--output", str(tmp_path / "out")]
+    assert main([*arguments, "--vocab-size", "60", "--row-length", "64", "--held-out-fraction", "0.1"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"60 tokens in the vocabulary, saved in {tmp_path / 'out'}"
+    assert said[1] == "201 documents, 1 of them dropped as duplicates"
+    assert said[2].startswith("train: ") and said[3].startswith("held_out: ")
+    assert len(AutoTokenizer.from_pretrained(tmp_path / "out")) == 60
+    assert main(arguments) == 2
+    assert "`--overwrite`" in capsys.readouterr().err
+    assert main([*arguments, "--overwrite", "--rule", "stream", "--tokenizer", str(tmp_path / "out")]) == 2
+    assert "must stay" in capsys.readouterr().err
+
+
+def test_prepare_names_the_line_of_a_broken_file(tmp_path, capsys):
+    (tmp_path / "a.jsonl").write_text('{"text": "fine"}\n{"text": \n')
+    assert main(["prepare", "--input", str(tmp_path / "a.jsonl"), "--output", str(tmp_path / "out")]) == 2
+    assert "a.jsonl` line 2 is no JSON" in capsys.readouterr().err.splitlines()[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]

@@ -10,6 +10,7 @@ from electra_plus.data.masking import (
     choose_whole_words,
     num_slots_to_mask,
 )
+from electra_plus.data.packing import DataCollatorForPacking
 from electra_plus.data.tokenization import SPECIAL_TOKENS, train_wordpiece_tokenizer
 
 CLS, SEP, MASK = 2, 3, 4
@@ -189,6 +190,11 @@ def test_special_token_ids_are_the_usual_ones(tokenizer):
 def test_the_bound_of_the_slots_is_one_for_batches_of_one_shape(whole_word, tokenizer):
     collator = DataCollatorForReplacedTokenDetection(tokenizer, whole_word=whole_word, static_slots=True)
     full, short = make_rows(4, 20), [*make_rows(1, 20), *make_rows(3, 6)]
+    for row in (*full, *short):  # words of one token: a longer one may exceed the budget of a short row
+        tokens = tokenizer.convert_ids_to_tokens(row["input_ids"])
+        row["input_ids"] = [
+            5 if token.startswith("##") else i for i, token in zip(row["input_ids"], tokens, strict=True)
+        ]
     bounds = set()
     for rows in (full, short, full):
         batch = collator(rows)
@@ -204,3 +210,73 @@ def test_a_word_longer_than_the_budget_raises_the_bound(tokenizer):
     pieces = [token for token in range(5, len(tokenizer)) if collator._continues_word[token]]
     batch = collator([[CLS, 5, *(pieces * 9)[:6], SEP]])  # one word of seven tokens, a budget of one
     assert batch["num_masked_slots"] == (batch["labels"] != -100).sum() == 7
+
+
+def test_rows_of_several_documents_say_where_each_begins(tokenizer):
+    rows = [
+        {"input_ids": [CLS, 7, SEP, CLS, 8, 9, SEP], "document_lengths": [3, 4]},
+        {"input_ids": [CLS, 10, 11, SEP]},
+        {"input_ids": [CLS, 12, SEP, CLS, SEP], "document_ids": [4, 4, 4, 5, 5]},
+    ]
+    batch = DataCollatorForReplacedTokenDetection(tokenizer, pad_to_multiple_of=8)(rows)
+    assert batch["position_ids"].tolist() == [
+        [0, 1, 2, 0, 1, 2, 3, 0],
+        [0, 1, 2, 3, 0, 0, 0, 0],
+        [0, 1, 2, 0, 1, 0, 0, 0],
+    ]
+    assert batch["document_ids"].tolist() == [
+        [0, 0, 0, 1, 1, 1, 1, -1],
+        [2, 2, 2, 2, -1, -1, -1, -1],
+        [3, 3, 3, 4, 4, -1, -1, -1],
+    ]
+    assert torch.equal(batch["attention_mask"], (batch["document_ids"] >= 0).long())
+    assert batch["position_ids"].dtype == batch["document_ids"].dtype == torch.long
+    assert "document_lengths" not in batch
+
+
+def test_documents_are_numbered_as_the_packing_collator_does(tokenizer):
+    documents = [[CLS, 7, 8, 9, SEP], [CLS, 10, SEP], [CLS, 11, 12, 13, 14, SEP]]  # first-fit: 2 | 0 1
+    packed = DataCollatorForPacking(tokenizer, row_length=8)([{"input_ids": ids} for ids in documents])
+    rows = [{"input_ids": documents[2], "document_lengths": [6]}]
+    rows.append({"input_ids": documents[0] + documents[1], "document_lengths": [5, 3]})
+    batch = DataCollatorForReplacedTokenDetection(tokenizer)(rows)
+    for name in ("attention_mask", "position_ids"):
+        assert torch.equal(batch[name], packed[name])
+    number = torch.tensor([1, 2, 0, -1])  # the same documents, in the order of the rows; the last stands for padding
+    assert torch.equal(batch["document_ids"], number[packed["document_ids"]])
+
+
+def test_padding_on_the_left_moves_the_documents_along(tokenizer):
+    from copy import deepcopy
+
+    left = deepcopy(tokenizer)
+    left.padding_side = "left"
+    rows = [{"input_ids": [CLS, SEP, CLS, 7, SEP], "document_lengths": [2, 3]}, {"input_ids": [CLS, 8, SEP]}]
+    batch = DataCollatorForReplacedTokenDetection(left)(rows)
+    assert batch["position_ids"].tolist() == [[0, 1, 0, 1, 2], [0, 0, 0, 1, 2]]
+    assert batch["document_ids"].tolist() == [[0, 0, 1, 1, 1], [-1, -1, 2, 2, 2]]
+
+
+def test_masks_of_a_row_are_the_same_whether_or_not_its_documents_are_named(tokenizer):
+    plain = make_rows(3, 20)
+    named = [{"input_ids": row, "document_lengths": [8, 12]} for row in plain]
+    one, other = (DataCollatorForReplacedTokenDetection(tokenizer)(rows) for rows in (plain, named))
+    assert set(one) == {"input_ids", "attention_mask", "labels"}
+    assert set(other) == {*one, "position_ids", "document_ids"}
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("documents", "message"),
+    [
+        (
+            {"document_lengths": [2, 2]},
+            r"`document_lengths` must be positive and sum up to the row's 3 tokens, got \[2, 2\]",
+        ),
+        ({"document_lengths": [3, 0]}, "`document_lengths` must be positive"),
+        ({"document_ids": [0, 0]}, "`document_ids` must have one number for each of the row's 3 tokens, got 2"),
+    ],
+)
+def test_documents_that_do_not_cover_their_row_are_refused(tokenizer, documents, message):
+    with pytest.raises(ValueError, match=message):
+        DataCollatorForReplacedTokenDetection(tokenizer)([{"input_ids": [CLS, 7, SEP], **documents}])

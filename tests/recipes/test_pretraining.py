@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 import transformers
 
 from electra_plus.data.corpus import read_documents
+from electra_plus.recipes.preparation import PreparationSettings, prepare
 from electra_plus.recipes.pretraining import PretrainingSettings, pretrain
 from electra_plus.samples import sample_path
 
@@ -57,6 +59,37 @@ def test_folder_holds_model_tokenizer_and_figures_and_a_resumed_run_is_equal(tex
     for (name, ours), expected in zip(again.named_parameters(), model.parameters(), strict=True):
         assert torch.equal(ours, expected), name
     assert resumed["eval_generator_loss"] == pytest.approx(figures["eval_generator_loss"])
+
+
+def test_a_prepared_folder_is_trained_on_and_gone_on_with(text, tmp_path):
+    texts = []
+    for number, paragraph in enumerate(Path(text).read_text(encoding="utf-8").split("\n")[:120]):
+        texts.append(json.dumps({"text": f"{number}. {paragraph}"}))
+    (tmp_path / "text.jsonl").write_text("\n".join(texts), encoding="utf-8")
+    preparation = PreparationSettings(
+        [str(tmp_path / "text.jsonl")], str(tmp_path / "rows"), row_length=32, vocab_size=300, held_out_fraction=0.1
+    )
+    manifest = prepare(preparation)
+    assert manifest["train"]["padding_fraction"] < 0.02
+
+    def run(name: str) -> PretrainingSettings:
+        return settings(text, tmp_path / name, train_files=None, dataset=str(tmp_path / "rows"))
+
+    figures = pretrain(run("whole"))
+    assert 0 < figures["eval_generator_loss"] < 6.5
+    shutil.copytree(tmp_path / "whole", tmp_path / "parts")
+    shutil.rmtree(tmp_path / "parts" / f"checkpoint-{STEPS}")
+    pretrain(run("parts"))
+    assert log_of(tmp_path / "parts") == log_of(tmp_path / "whole")
+    assert all(entry["padding_rate"] < 0.1 for entry in log_of(tmp_path / "whole"))  # of a few rows
+
+
+def test_text_or_dataset_must_be_given(text, tmp_path):
+    for wrong in ({"train_files": None}, {"dataset": "rows"}):
+        with pytest.raises(ValueError, match="`train_files` or `dataset` must be given"):
+            pretrain(settings(text, tmp_path / "out", **wrong))
+    with pytest.raises(ValueError, match="brings its tokenizer"):
+        pretrain(settings(text, tmp_path / "out", train_files=None, dataset="rows", tokenizer="x"))
 
 
 def test_other_settings_are_refused_unless_told_what_to_do(text, tmp_path):
