@@ -190,11 +190,10 @@ def test_special_token_ids_are_the_usual_ones(tokenizer):
 def test_the_bound_of_the_slots_is_one_for_batches_of_one_shape(whole_word, tokenizer):
     collator = DataCollatorForReplacedTokenDetection(tokenizer, whole_word=whole_word, static_slots=True)
     full, short = make_rows(4, 20), [*make_rows(1, 20), *make_rows(3, 6)]
+    a = tokenizer.convert_tokens_to_ids("a")
     for row in (*full, *short):  # words of one token: a longer one may exceed the budget of a short row
-        tokens = tokenizer.convert_ids_to_tokens(row["input_ids"])
-        row["input_ids"] = [
-            5 if token.startswith("##") else i for i, token in zip(row["input_ids"], tokens, strict=True)
-        ]
+        tokens = tokenizer.convert_ids_to_tokens(row)
+        row[:] = [a if token.startswith("##") else number for number, token in zip(row, tokens, strict=True)]
     bounds = set()
     for rows in (full, short, full):
         batch = collator(rows)
