@@ -196,6 +196,9 @@ def _add_evaluate(commands) -> None:
     glue.add_argument("--seeds", type=int, nargs="+", help="a fine-tuning each (default: 0 1 2)")
     glue.add_argument("--epochs", type=float, help="passes over the training rows (default: 3, or 10 for rte and stsb)")
     glue.add_argument("--learning-rate", type=float, help="its peak (default: 3e-4, for small models)")
+    glue.add_argument(
+        "--layerwise-lr-decay", type=float, help="factor of the rate from layer to layer, 1 for none (default: 0.8)"
+    )
     glue.add_argument("--max-length", type=int, help="longer texts are cut, in tokens (default: 128)")
     glue.add_argument(
         "--group-by-length",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from transformers import TrainingArguments
 from transformers.integrations import is_tensorboard_available
 
@@ -54,6 +55,8 @@ class ElectraPlusTrainingArguments(TrainingArguments):
     report_to: None | str | list[str] = field(
         default=None, metadata={"help": "default: TensorBoard if it is installed"}
     )
+    # None: where there is an accelerator to copy to
+    dataloader_pin_memory: bool | None = field(default=None, metadata={"help": "default: if there is an accelerator"})
     # what `optim` and `lr_scheduler_type` said where transformers has no such name
     own_optimizer: str | None = field(default=None, metadata={"help": "set by optim"})
     own_schedule: str | None = field(default=None, metadata={"help": "set by lr_scheduler_type"})
@@ -65,6 +68,8 @@ class ElectraPlusTrainingArguments(TrainingArguments):
             self.own_optimizer, self.optim = str(self.optim), "adamw_torch_fused"
         if str(self.lr_scheduler_type) in OWN_SCHEDULES:
             self.own_schedule, self.lr_scheduler_type = str(self.lr_scheduler_type), "linear"
+        if self.dataloader_pin_memory is None:
+            self.dataloader_pin_memory = torch.accelerator.is_available()
         if self.report_to is None:
             self.report_to = "tensorboard" if is_tensorboard_available() else "none"
         super().__post_init__()

@@ -25,6 +25,7 @@ from transformers.utils import logging
 
 from electra_plus.data.masking import DataCollatorForReplacedTokenDetection
 from electra_plus.metrics.detection import compute_pretraining_metrics
+from electra_plus.models.modeling_electra_plus_generator import ElectraPlusForMaskedLM
 from electra_plus.models.modeling_electra_plus_pretraining import ElectraPlusForPreTraining
 from electra_plus.optim.adam import AdamWithoutBiasCorrection
 from electra_plus.optim.groups import (
@@ -54,8 +55,8 @@ class ElectraPlusTrainer(Trainer):
     [`~transformers.Trainer`] for pretraining, with [`ElectraPlusTrainingArguments`].
 
     Takes the arguments of `Trainer`. Without `data_collator` the rows are masked by
-    [`DataCollatorForReplacedTokenDetection`] with the tokenizer in `processing_class`. It also trains a masked LM or any other
-    model, in the regime `"joint"`.
+    [`DataCollatorForReplacedTokenDetection`] with the tokenizer in `processing_class`. In the regime `"joint"` it trains a masked
+    LM or a task head as well; give the data collator of the task.
 
     Raises:
         ValueError: The regime does not fit the model.
@@ -98,6 +99,7 @@ class ElectraPlusTrainer(Trainer):
         super().__init__(model=model, args=args, data_collator=data_collator, **kwargs)
         self.regime = make_regime(args.regime, args.regime_kwargs)
         self._is_joint = isinstance(self.model, ElectraPlusForPreTraining)
+        self._pretrains = self._is_joint or isinstance(self.model, ElectraPlusForMaskedLM)
         if self._is_joint:
             self.regime.prepare(self.model)
         elif args.regime != "joint":
@@ -228,13 +230,13 @@ class ElectraPlusTrainer(Trainer):
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> float:
         """Return the operations of a training step, see [`training_flops`]; for other models as `Trainer` does."""
-        config = getattr(self.model, "config", None)
-        if not hasattr(config, "flavour") or inputs.get("labels") is None or "input_ids" not in inputs:
+        if not self._pretrains or inputs.get("labels") is None or "input_ids" not in inputs:
             return super().floating_point_ops(inputs)
         networks = self.regime.inputs(self.state.global_step, self.state.max_steps).get("networks", "both")
         num_rows, row_length = inputs["input_ids"].shape
         rate = getattr(self.data_collator, "mask_rate", 0.15)  # counting the masked slots would wait for the device
-        flops = training_flops(config, num_rows * row_length, row_length, round(rate * num_rows * row_length), networks)
+        num_masked = round(rate * num_rows * row_length)
+        flops = training_flops(self.model.config, num_rows * row_length, row_length, num_masked, networks)
         self._log_flops += flops
         return flops
 
@@ -259,7 +261,7 @@ class ElectraPlusTrainer(Trainer):
         super().log(logs, start_time)
 
     def _inner_training_loop(self, *args, **kwargs):
-        if self._peak_flops is None and hasattr(getattr(self.model, "config", None), "flavour"):
+        if self._peak_flops is None and self._pretrains:
             dtype = torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else torch.float32
             self._peak_flops = measured_peak_flops(self.args.device, dtype)
         self.figures.start()

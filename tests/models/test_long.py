@@ -156,7 +156,10 @@ def test_pretrained_encoder_is_taken_over_and_the_folder_opens_again(tmp_path):
     loaded, info = ElectraPlusForLongSequenceClassification.from_pretrained(tmp_path / "long", output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"]
     row = texts(35)[0][None]
-    assert torch.equal(loaded.eval()(row).logits, model.eval()(row).logits)
+    for name, weight in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], weight), name
+    # the last bit of a product depends on where in memory its factors lie
+    torch.testing.assert_close(loaded.eval()(row).logits, model.eval()(row).logits, rtol=1e-6, atol=1e-7)
 
 
 def test_what_cannot_work_is_refused():

@@ -145,7 +145,7 @@ def test_start_token_is_put_before_a_text_that_lacks_one():
 
 
 @pytest.mark.parametrize(
-    ("sentence", "message"), [(" ", "has no tokens"), ("cat " * 63, "has 65 tokens, the model reads 64")]
+    ("sentence", "message"), [(" ", "has no tokens"), ("a " * 63, "has 65 tokens, the model reads 64")]
 )
 def test_sentence_that_cannot_be_scored_whole_is_refused(sentence, message, tokenizer):
     with pytest.raises(ValueError, match=message):
