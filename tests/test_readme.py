@@ -37,7 +37,8 @@ def folder(tmp_path, monkeypatch):
     """What a reader brings: text files and labelled reviews."""
     book = next(iter(read_documents([sample_path("held_out_book.txt.gz")])))
     (tmp_path / "my_texts").mkdir()
-    (tmp_path / "my_texts" / "book.txt").write_text("\n".join(book), encoding="utf-8")
+    documents = ["\n".join(book[start : start + 10]) for start in range(0, 800, 10)]
+    (tmp_path / "my_texts" / "book.txt").write_text("\n\n".join(documents), encoding="utf-8")
     rows = ["text,label"] + [
         f"{text},{label}" for text in ("good phone", "bad food", "nice film") for label in "01"
     ] * 5
