@@ -183,8 +183,13 @@ def crop_documents(
 # ---- heads ----
 
 
-class _Transform(nn.Module):
-    """Linear, activation, norm: from the encoder's states to vectors that dot products are taken of."""
+class ElectraPlusObjective(nn.Module):
+    """Base of the heads: linear, activation, norm, from the encoder's states to vectors that dot products are taken of."""
+
+    # what a step must provide for `loss`, and what it costs
+    needs_slot_logits = False  # the generator's scores at masked slots
+    scores_vocabulary = False  # at masked slots
+    num_encoder_passes = 0  # beside the one of detection
 
     def __init__(self, config: ElectraPlusConfig, size: int):
         super().__init__()
@@ -195,8 +200,12 @@ class _Transform(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         return self.LayerNorm(self.activation(self.dense(states)))
 
+    def loss(self, batch: CorruptedBatch) -> Tensor:
+        """Return the objective's loss, of shape `()`, in nats."""
+        raise NotImplementedError
 
-class ElectraPlusMultiWordChoice(_Transform):
+
+class ElectraPlusMultiWordChoice(ElectraPlusObjective):
     r"""
     At each masked slot, choose the original token among five: itself, and four that the generator finds likely.
 
@@ -220,7 +229,7 @@ class ElectraPlusMultiWordChoice(_Transform):
         return masked_lm_loss(scores, torch.where(batch.slot_ids == -100, -100, 0))
 
 
-class ElectraPlusCorrectiveLM(_Transform):
+class ElectraPlusCorrectiveLM(ElectraPlusObjective):
     r"""
     At each masked slot, predict the original token over the vocabulary, or copy the token read.
 
@@ -231,7 +240,7 @@ class ElectraPlusCorrectiveLM(_Transform):
     https://arxiv.org/abs/2102.08473. See [`copy_mechanism_loss`] for how its released code differs.
     """
 
-    needs_slot_logits = False
+    scores_vocabulary = True
 
     def __init__(self, config: ElectraPlusConfig):
         super().__init__(config, config.embedding_size)
@@ -245,7 +254,7 @@ class ElectraPlusCorrectiveLM(_Transform):
         return copy_mechanism_loss(lm_logits, detection_logits, read_ids, batch.slot_ids)
 
 
-class ElectraPlusSequenceContrast(_Transform):
+class ElectraPlusSequenceContrast(ElectraPlusObjective):
     r"""
     Make the first token's state of the corrupted text alike to that of a crop of the original text, and unlike other texts'.
 
@@ -257,7 +266,7 @@ class ElectraPlusSequenceContrast(_Transform):
     https://arxiv.org/abs/2102.08473, and the released model and criterion.
     """
 
-    needs_slot_logits = False
+    num_encoder_passes = 1
 
     def __init__(self, config: ElectraPlusConfig):
         super().__init__(config, config.hidden_size)

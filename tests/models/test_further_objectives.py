@@ -361,6 +361,31 @@ def test_a_few_steps_lower_the_loss(name):
     assert losses[-1] < 0.8 * losses[0], losses
 
 
+@pytest.mark.parametrize("flavour", ["classic", "modern"])
+def test_with_a_bound_of_the_slots_the_whole_step_is_one_graph(flavour):
+    torch.compiler.reset()
+    model, graphs = make_joint(ALL, flavour, generator_temperature=1e-4), []
+
+    def count(graph, example_inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    compiled = torch.compile(model, backend=count, fullgraph=True)
+    for num_masked in (3, 1):
+        batch = masked_batch(num_masked=num_masked)
+        batch["num_masked_slots"] = 12
+        torch.testing.assert_close(step(compiled, batch).loss, step(model, batch).loss)
+    assert len(graphs) == 1
+
+
+def test_a_resized_vocabulary_leaves_the_heads_as_they_are():
+    model = make_joint()
+    heads = {name: tensor.clone() for name, tensor in model.objectives.state_dict().items()}
+    model.resize_token_embeddings(130)
+    assert all(torch.equal(heads[name], tensor) for name, tensor in model.objectives.state_dict().items())
+    assert torch.isfinite(step(model).loss)
+
+
 def test_foreign_generator_gives_candidates_too():
     config = {"vocab_size": VOCAB_SIZE, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     generator = transformers.BertForMaskedLM(transformers.BertConfig(**config, intermediate_size=64))
