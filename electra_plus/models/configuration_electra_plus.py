@@ -165,7 +165,8 @@ class ElectraPlusConfig(PreTrainedConfig):
             Further objectives of the discriminator and the multipliers of their losses in that sum: `"multi_word_choice"`
             (TEAMS), `"corrective_lm"` and `"sequence_contrast"` (COCO-LM). Each named one has a head in the joint model; with
             weight 0 it is kept but not computed (training on several processes then needs
-            `ddp_find_unused_parameters=True`). `None` names none.
+            `ddp_find_unused_parameters=True`). Released code has 2 for the first, beside a `discriminator_loss_weight` of 5,
+            and 1 for the others, beside 50. `None` names none.
         generator_temperature (`float`, *optional*, defaults to 1.0): Divisor of the generator's logits when sampling, > 0.
         disallow_correct (`bool`, *optional*, defaults to `False`): Never let the generator draw the original token.
 

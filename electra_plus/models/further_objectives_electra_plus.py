@@ -211,6 +211,7 @@ class ElectraPlusMultiWordChoice(ElectraPlusObjective):
 
     It reads the discriminator's last states, as in TEAMS's released code. There, detection branches off some layers earlier
     and has layers of its own above that; here both read the same states, so the encoder stays one that stock ELECTRA has.
+    The generator's scores `(num_masked, vocab_size)` are then made whole, not a few slots at a time.
 
     Source: Shen et al. 2021 (TEAMS), "Training ELECTRA Augmented with Multi-word Selection",
     https://arxiv.org/abs/2106.00139, and tensorflow/models, official/projects/teams/teams_pretrainer.py.
@@ -314,3 +315,16 @@ def objective_heads(config: ElectraPlusConfig) -> nn.ModuleDict:
     """Return a head for each objective that `config.objective_weights` names, in the order of the table."""
     wanted = config.objective_weights or {}
     return nn.ModuleDict({name: head(config) for name, head in OBJECTIVES.items() if name in wanted})
+
+
+def weights_in_use(heads: nn.ModuleDict, config: ElectraPlusConfig) -> dict[str, float]:
+    """Return the weights > 0 in `config.objective_weights`; raise a `ValueError` if one of them has no head in `heads`."""
+    weights = {name: weight for name, weight in (config.objective_weights or {}).items() if weight}
+    lacking = sorted(weights.keys() - heads.keys())
+    if lacking:
+        raise ValueError(
+            f"`objective_weights` names {lacking}, for which this model was built without a head. Set the field before "
+            "building or loading the model, with weight 0 for what begins later."
+        )
+    # always in this order, which a saved config does not keep: the objectives draw from one source of randomness
+    return {name: weights[name] for name in heads if name in weights}

@@ -19,7 +19,7 @@ from .embedding_sharing_electra_plus import (
     shared_embedding_keys,
     tables_with_a_difference,
 )
-from .further_objectives_electra_plus import CorruptedBatch, objective_heads
+from .further_objectives_electra_plus import CorruptedBatch, objective_heads, weights_in_use
 from .masked_slots_electra_plus import masked_slot_figures
 from .modeling_electra_plus import ElectraPlusForPreTrainingOutput, ElectraPlusModel, ElectraPlusPreTrainedModel
 from .modeling_electra_plus_discriminator import (
@@ -227,7 +227,7 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
                 With `labels`, what `loss` trains: `"both"`; the `"generator"` alone (the discriminator does not run); the
                 `"discriminator"` alone (the generator draws without dropout and without gradient); or `"adversarial"`: both, and
                 the generator also against the discriminator, through the tokens drawn. Further objectives are the
-                discriminator's.
+                discriminator's, and those the adversarial generator works against too.
             generator_temperature (`float`, *optional*): Instead of `config.generator_temperature`.
             adversarial_weight (`float`, *optional*, defaults to 1.0):
                 Of the discriminator's gradient, reversed, that reaches the generator with `networks="adversarial"`.
@@ -246,7 +246,7 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
             "document_ids": document_ids,
         }
         joint, drawn, slot_logits = {}, None, None
-        weights = self._weights_in_use()
+        weights = weights_in_use(self.objectives, self.config)
         if labels is not None:
             if input_ids is None:
                 raise ValueError("`labels` need `input_ids`, got `inputs_embeds`: the generator replaces token ids.")
@@ -299,17 +299,6 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
         return ElectraPlusForPreTrainingOutput(
             logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions, **joint
         )
-
-    def _weights_in_use(self) -> dict[str, float]:
-        weights = {name: weight for name, weight in (self.config.objective_weights or {}).items() if weight}
-        lacking = sorted(weights.keys() - self.objectives.keys())
-        if lacking:
-            raise ValueError(
-                f"`objective_weights` names {lacking}, for which this model was built without a head. Set the field before "
-                "building or loading the model, with weight 0 for what begins later."
-            )
-        # always in this order, which a saved config does not keep: the objectives draw from one source of randomness
-        return {name: weights[name] for name in self.objectives if name in weights}
 
     def _word_table(self) -> Tensor:
         """Return the discriminator's word embeddings as an output layer, with a way for their gradient to what trains them."""
