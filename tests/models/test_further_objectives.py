@@ -361,10 +361,9 @@ def test_a_few_steps_lower_the_loss(name):
     assert losses[-1] < 0.8 * losses[0], losses
 
 
-@pytest.mark.parametrize("flavour", ["classic", "modern"])
-def test_with_a_bound_of_the_slots_the_whole_step_is_one_graph(flavour):
+def test_with_a_bound_of_the_slots_the_whole_step_is_one_graph():
     torch.compiler.reset()
-    model, graphs = make_joint(ALL, flavour, generator_temperature=1e-4), []
+    model, graphs = make_joint(ALL, "modern", generator_temperature=1e-4), []
 
     def count(graph, example_inputs):
         graphs.append(graph)
