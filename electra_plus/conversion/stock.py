@@ -66,7 +66,8 @@ STOCK_VALUES = {
     "use_bias": True,
 }
 
-# Without rotary positions, local layers and chunks these say nothing, and `flavour` only fills defaults.
+# Without rotary positions, local layers and chunks these say nothing, `flavour` only fills defaults, and the heads of
+# further objectives belong to no network that is converted.
 FIELDS_WITHOUT_EFFECT = (
     "flavour",
     "layer_types",
@@ -77,6 +78,7 @@ FIELDS_WITHOUT_EFFECT = (
     "chunk_length",
     "num_chunk_layers",
     "chunks_at_once",
+    "objective_weights",
 )
 
 # Names in the header of a safetensors file.

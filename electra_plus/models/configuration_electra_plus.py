@@ -96,6 +96,9 @@ SHARED_FIELDS = (
     "global_attn_every_n_layers",
 )
 
+# What `objective_weights` may name: the heads in `further_objectives_electra_plus.py`, which imports this file.
+OBJECTIVE_NAMES = ("multi_word_choice", "corrective_lm", "sequence_contrast")
+
 STOCK_MODEL_TYPES = ("electra", "bert")
 
 
@@ -158,6 +161,12 @@ class ElectraPlusConfig(PreTrainedConfig):
             its own to the generator's: DeBERTaV3, section 3.2.2) or `"none"`.
         generator_loss_weight, discriminator_loss_weight (`float`, *optional*, defaults to 1.0 and 50.0):
             Multipliers of the two losses in their sum (ELECTRA paper, section 2 and table 6).
+        objective_weights (`dict[str, float]`, *optional*):
+            Further objectives of the discriminator and the multipliers of their losses in that sum: `"multi_word_choice"`
+            (TEAMS), `"corrective_lm"` and `"sequence_contrast"` (COCO-LM). Each named one has a head in the joint model; with
+            weight 0 it is kept but not computed (training on several processes then needs
+            `ddp_find_unused_parameters=True`). Released code has 2 for the first, beside a `discriminator_loss_weight` of 5,
+            and 1 for the others, beside 50. `None` names none.
         generator_temperature (`float`, *optional*, defaults to 1.0): Divisor of the generator's logits when sampling, > 0.
         disallow_correct (`bool`, *optional*, defaults to `False`): Never let the generator draw the original token.
 
@@ -225,6 +234,7 @@ class ElectraPlusConfig(PreTrainedConfig):
     embedding_sharing: Literal["all", "word", "gdes", "none"] = "all"
     generator_loss_weight: float | int = 1.0
     discriminator_loss_weight: float | int = 50.0
+    objective_weights: dict[str, float | int] | None = None
     generator_temperature: float | int = 1.0
     disallow_correct: bool = False
 
@@ -253,6 +263,7 @@ class ElectraPlusConfig(PreTrainedConfig):
         self.validate_ranges()
         self.validate_layer_type()
         self.validate_generator()
+        self.validate_objectives()
 
     @property
     def sliding_window(self) -> int | None:
@@ -365,6 +376,16 @@ class ElectraPlusConfig(PreTrainedConfig):
                         f"`embedding_sharing='all'` needs the same `{field}` in both, got {getattr(self, field)} and "
                         f"{getattr(generator, field)} in `generator_config`. Make them equal or use `embedding_sharing='word'`."
                     )
+
+    def validate_objectives(self):
+        """Refuse objectives that do not exist, and weights that no loss can have."""
+        for name, weight in (self.objective_weights or {}).items():
+            if name not in OBJECTIVE_NAMES:
+                raise ValueError(f"`objective_weights` may name {list(OBJECTIVE_NAMES)}, got {name!r}.")
+            if not 0 <= weight < math.inf:
+                raise ValueError(
+                    f"`objective_weights[{name!r}]` must be finite and not negative, got {weight}. Use 0 to switch it off."
+                )
 
     # ---- construction ----
 

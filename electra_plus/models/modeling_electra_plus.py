@@ -67,6 +67,7 @@ class ElectraPlusPreTrainedModel(PreTrainedModel):
     _keys_to_ignore_on_load_unexpected = [
         r"^generator\.",
         r"^embedding_differences\.",
+        r"^objectives\.",
         r"^(generator|discriminator)_predictions\.",
         r"^generator_lm_head\.",
         r"^(bert\.|electra\.)?pooler\.",
@@ -341,13 +342,15 @@ class ElectraPlusForPreTrainingOutput(ModelOutput):
     Output of [`ElectraPlusForPreTraining`]. All but `logits` need `labels`.
 
     Args:
-        loss (`torch.FloatTensor` of shape `()`): Weighted sum of the two losses.
+        loss (`torch.FloatTensor` of shape `()`): Weighted sum of all losses.
         logits (`torch.FloatTensor` of shape `(batch_size, sequence_length)`): Discriminator; > 0 where a token looks replaced.
         rtd_labels (`torch.LongTensor` of shape `(batch_size, sequence_length)`): 1 replaced, 0 original, -100 padding.
         generator_loss (`torch.FloatTensor` of shape `()`): Masked language modelling, nats per masked slot.
         discriminator_loss (`torch.FloatTensor` of shape `()`): Replaced token detection, nats per token.
         generator_accuracy (`torch.FloatTensor` of shape `()`): Fraction of masked slots whose likeliest token is right.
         hidden_states, attentions (`tuple[torch.FloatTensor]`, *optional*): Of the discriminator's layers, on request.
+        objective_losses (`dict[str, torch.FloatTensor]`, *optional*):
+            Of the further objectives in `config.objective_weights` whose weight is > 0, in nats, before weighting.
     """
 
     loss: Tensor | None = None
@@ -358,6 +361,7 @@ class ElectraPlusForPreTrainingOutput(ModelOutput):
     generator_accuracy: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
+    objective_losses: dict[str, Tensor] | None = None
 
 
 __all__ = ["ElectraPlusModel", "ElectraPlusPreTrainedModel"]

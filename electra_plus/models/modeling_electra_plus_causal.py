@@ -39,6 +39,7 @@ class ElectraPlusForCausalLM(ElectraPlusPreTrainedModel, GenerationMixin):
     _keys_to_ignore_on_load_unexpected = [
         r"^generator\.",
         r"^embedding_differences\.",
+        r"^objectives\.",
         r"^discriminator_predictions\.",
         r"^(bert\.|electra\.)?pooler\.",
         r"^cls\.seq_relationship\.",

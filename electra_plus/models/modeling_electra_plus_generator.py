@@ -38,6 +38,7 @@ class ElectraPlusForMaskedLM(ElectraPlusPreTrainedModel):
     _tied_weights_keys = {"generator_lm_head.weight": "electra.embeddings.word_embeddings.weight"}
     _keys_to_ignore_on_load_unexpected = [
         r"^discriminator_predictions\.",
+        r"^objectives\.",
         r"^(bert\.|electra\.)?pooler\.",
         r"^cls\.seq_relationship\.",
         r"position_ids$",

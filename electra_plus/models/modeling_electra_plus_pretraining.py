@@ -19,6 +19,7 @@ from .embedding_sharing_electra_plus import (
     shared_embedding_keys,
     tables_with_a_difference,
 )
+from .further_objectives_electra_plus import CorruptedBatch, objective_heads, weights_in_use
 from .masked_slots_electra_plus import masked_slot_figures
 from .modeling_electra_plus import ElectraPlusForPreTrainingOutput, ElectraPlusModel, ElectraPlusPreTrainedModel
 from .modeling_electra_plus_discriminator import (
@@ -48,7 +49,8 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
     Generator and discriminator trained together on masked text, in one checkpoint.
 
     With `labels` (what `DataCollatorForLanguageModeling` gives) the generator fills the masked slots, the discriminator
-    looks for the tokens that changed, and `loss` is the weighted sum of both losses. Without `labels` it is a plain
+    looks for the tokens that changed, and `loss` is the weighted sum of both losses, and of those of the further objectives
+    in `config.objective_weights`. Without `labels` it is a plain
     detector. Only masked slots meet the vocabulary, so a step costs a fraction of one with full logits.
 
     Source: Clark et al. 2020, https://arxiv.org/abs/2003.10555, section 2.
@@ -84,6 +86,7 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
         super().__init__(config)
         self.electra = ElectraPlusModel(config)
         self.discriminator_predictions = ElectraPlusDiscriminatorPredictions(config)
+        self.objectives = objective_heads(config)
         self.generator = _generator_from_config(config.generator_config)
         config.generator_config = self.generator.config  # one object, so that a change of one reaches the other
         self.embedding_differences = None
@@ -124,7 +127,9 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
         if embedding_sharing is None:
             embedding_sharing = equal_embeddings(generator, detector)
             logger.info(f"`embedding_sharing` is {embedding_sharing!r}: what both models have equal.")
-        fields = {**detector.config.to_dict(), "architectures": [cls.__name__], **config_overrides}
+        # a detector has no heads of further objectives; new ones are made only on request
+        fields = {**detector.config.to_dict(), "objective_weights": None, "architectures": [cls.__name__]}
+        fields.update(config_overrides)
         fields.pop("model_type")
         fields.update(generator_config=generator.config.to_dict(), embedding_sharing=embedding_sharing)
         joint = cls(ElectraPlusConfig(**fields))
@@ -143,7 +148,7 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
         """The discriminator as a model of its own, with the same parameters (not a copy), for `save_pretrained`."""
         self.fold_embeddings()
         config = copy.deepcopy(self.config)
-        config.generator_config = None
+        config.generator_config = config.objective_weights = None
         with torch.device("meta"):
             detector = ElectraPlusForReplacedTokenDetection(config)
         detector.electra = self.electra
@@ -221,7 +226,8 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
             networks (`str`, *optional*, defaults to `"both"`):
                 With `labels`, what `loss` trains: `"both"`; the `"generator"` alone (the discriminator does not run); the
                 `"discriminator"` alone (the generator draws without dropout and without gradient); or `"adversarial"`: both, and
-                the generator also against the discriminator, through the tokens drawn.
+                the generator also against the discriminator, through the tokens drawn. Further objectives are the
+                discriminator's, and those the adversarial generator works against too.
             generator_temperature (`float`, *optional*): Instead of `config.generator_temperature`.
             adversarial_weight (`float`, *optional*, defaults to 1.0):
                 Of the discriminator's gradient, reversed, that reaches the generator with `networks="adversarial"`.
@@ -239,11 +245,13 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
             "position_ids": position_ids,
             "document_ids": document_ids,
         }
-        joint, drawn = {}, None
+        joint, drawn, slot_logits = {}, None, None
+        weights = weights_in_use(self.objectives, self.config)
         if labels is not None:
             if input_ids is None:
                 raise ValueError("`labels` need `input_ids`, got `inputs_embeds`: the generator replaces token ids.")
             how = {"num_masked_slots": num_masked_slots, "temperature": generator_temperature, **encoder_inputs}
+            how["keep_slot_logits"] = any(self.objectives[name].needs_slot_logits for name in weights)
             if networks == "generator":
                 joint = self.generator_figures(input_ids, labels, num_masked_slots, **encoder_inputs)
                 joint["loss"] = self.config.generator_loss_weight * joint["generator_loss"]
@@ -255,6 +263,8 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
                 input_ids, joint, drawn = self.corrupt(input_ids, labels, reversed_by=adversarial_weight, **how)
             else:
                 input_ids, joint = self.corrupt(input_ids, labels, **how)
+            slot_logits = joint.pop("slot_logits", None)
+        corrupted_ids = input_ids
         if drawn is not None:
             inputs_embeds = self._vectors_of_draws(input_ids, labels, drawn, position_ids, document_ids)
             input_ids = None
@@ -267,9 +277,46 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
             joint["loss"] = self.config.discriminator_loss_weight * joint["discriminator_loss"]
             if networks != "discriminator":
                 joint["loss"] = self.config.generator_loss_weight * joint["generator_loss"] + joint["loss"]
+        if joint and weights:
+            slots = masked_slots(labels, num_masked_slots)
+            batch = CorruptedBatch(
+                states=outputs.last_hidden_state,
+                detection_logits=logits,
+                corrupted_ids=corrupted_ids,
+                original_ids=torch.where(labels != -100, labels, corrupted_ids),
+                slots=slots,
+                slot_ids=labels_at_slots(labels, slots),
+                slot_logits=slot_logits,
+                word_table=self._word_table(),
+                encode=self._encode_another,
+                attention_mask=attention_mask,
+                token_type_ids=token_type_ids,
+                document_ids=document_ids,
+            )
+            joint["objective_losses"] = {name: self.objectives[name].loss(batch) for name in weights}
+            for name, weight in weights.items():
+                joint["loss"] = joint["loss"] + weight * joint["objective_losses"][name]
         return ElectraPlusForPreTrainingOutput(
             logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions, **joint
         )
+
+    def _word_table(self) -> Tensor:
+        """Return the discriminator's word embeddings as an output layer, with a way for their gradient to what trains them."""
+        table = self.get_input_embeddings().weight
+        if self.embedding_differences is None:
+            return table
+        difference = self.embedding_differences.word_embeddings
+        return table + (difference - difference.detach())
+
+    def _encode_another(self, input_ids: Tensor, document_ids: Tensor | None = None, **encoder_inputs) -> Tensor:
+        """Return the discriminator's states of other text than it detects in, after the forward that folds embeddings."""
+        inputs_embeds = None
+        if self.embedding_differences is not None:
+            # not folded again: a table that changes in place would spoil the first forward's gradient
+            inputs_embeds = self._embeddings_with_differences(input_ids, None, document_ids)
+            input_ids = None
+        outputs = self.electra(input_ids, inputs_embeds=inputs_embeds, document_ids=document_ids, **encoder_inputs)
+        return outputs.last_hidden_state
 
     def _vectors_of_draws(self, input_ids: Tensor, labels: Tensor, drawn: Tensor, position_ids, document_ids) -> Tensor:
         """Return the discriminator's word vectors, with a way for their gradient to the draws in the masked slots."""
@@ -286,6 +333,9 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
     def _disentangled_embeddings(self, input_ids: Tensor, position_ids, document_ids) -> Tensor:
         """Return the discriminator's word vectors, with a way for its gradient to the differences, and to no other table."""
         self.fold_embeddings()
+        return self._embeddings_with_differences(input_ids, position_ids, document_ids)
+
+    def _embeddings_with_differences(self, input_ids: Tensor, position_ids, document_ids) -> Tensor:
         vectors = self.get_input_embeddings()(input_ids)
         if not torch.is_grad_enabled():
             return vectors
@@ -307,6 +357,7 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
         num_masked_slots: int | None = None,
         temperature: float | None = None,
         reversed_by: float | None = None,
+        keep_slot_logits: bool = False,
         **encoder_inputs,
     ) -> tuple[Tensor, dict[str, Tensor]] | tuple[Tensor, dict[str, Tensor], Tensor]:
         r"""
@@ -318,15 +369,16 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
             num_masked_slots (`int`, *optional*): As in `forward`.
             temperature (`float`, *optional*): Instead of `config.generator_temperature`.
             reversed_by (`float`, *optional*): Draw with a reversed gradient of this weight, see [`draw_with_gradient`].
+            keep_slot_logits (`bool`, *optional*, defaults to `False`): Return the generator's scores too, `(num_masked, vocab_size)`.
             encoder_inputs: `attention_mask`, `token_type_ids`, `position_ids`, `document_ids`.
 
         Returns:
             `tuple`: the corrupted ids `(batch_size, sequence_length)`, and `generator_loss`, `generator_accuracy`,
-            `rtd_labels` by name; with `reversed_by` also the draws `(num_masked, vocab_size)`, one-hot.
+            `rtd_labels` (and `slot_logits`, detached) by name; with `reversed_by` also the draws `(num_masked, vocab_size)`, one-hot.
         """
         slots = masked_slots(labels, num_masked_slots)
         if reversed_by is None:
-            drawn_ids, figures = self._fill(input_ids, slots, labels, temperature, **encoder_inputs)
+            drawn_ids, figures = self._fill(input_ids, slots, labels, temperature, keep_slot_logits, **encoder_inputs)
         else:
             original_ids = labels_at_slots(labels, slots)  # (num_masked,)
             slot_logits = self.masked_slot_logits(input_ids, slots, **encoder_inputs)  # (num_masked, vocab_size)
@@ -334,6 +386,8 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
             forbidden_ids = original_ids.clamp(min=0) if self.config.disallow_correct else None
             draws = draw_with_gradient(slot_logits, temperature, forbidden_ids, reversed_by)
             drawn_ids, figures = draws.argmax(dim=-1), _generator_figures(slot_logits, original_ids)
+            if keep_slot_logits:
+                figures["slot_logits"] = slot_logits.detach()
         masked = labels != -100
         corrupted_ids = input_ids.masked_scatter(masked, drawn_ids)  # what is drawn for no slot comes last, and is left
         uncorrupted_ids = torch.where(masked, labels, input_ids)
@@ -347,12 +401,19 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
         return (corrupted_ids, figures) if reversed_by is None else (corrupted_ids, figures, draws)
 
     def _fill(
-        self, input_ids: Tensor, slots: Tensor, labels: Tensor, temperature: float | None, **encoder_inputs
+        self,
+        input_ids: Tensor,
+        slots: Tensor,
+        labels: Tensor,
+        temperature: float | None,
+        keep_slot_logits: bool = False,
+        **encoder_inputs,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return what the generator draws for the slots, `(num_masked,)`, and its loss and accuracy by name."""
         original_ids = labels_at_slots(labels, slots)
         temperature = self.config.generator_temperature if temperature is None else temperature
-        if isinstance(self.generator, ElectraPlusForMaskedLM) and not torch.compiler.is_compiling():
+        part_by_part = not keep_slot_logits and not torch.compiler.is_compiling()
+        if part_by_part and isinstance(self.generator, ElectraPlusForMaskedLM):
             states, head = (
                 self._masked_slot_states(input_ids, slots, **encoder_inputs),
                 self.generator.generator_lm_head,
@@ -364,7 +425,10 @@ class ElectraPlusForPreTraining(ElectraPlusPreTrainedModel):
         slot_logits = self.masked_slot_logits(input_ids, slots, **encoder_inputs)  # (num_masked, vocab_size)
         forbidden_ids = original_ids.clamp(min=0) if self.config.disallow_correct else None
         drawn_ids = sample_replacements(slot_logits, temperature, forbidden_ids)
-        return drawn_ids, _generator_figures(slot_logits, original_ids)
+        figures = _generator_figures(slot_logits, original_ids)
+        if keep_slot_logits:
+            figures["slot_logits"] = slot_logits.detach()
+        return drawn_ids, figures
 
     def _masked_slot_states(self, input_ids: Tensor, slots: Tensor, **encoder_inputs) -> Tensor:
         """Return what our own generator's table is multiplied with, `(num_masked, embedding_size)`."""

@@ -7,8 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from electra_plus.metrics.detection import DetectionMetrics
+from electra_plus.models.configuration_electra_plus import OBJECTIVE_NAMES
 
-MEANS = ("generator_loss", "generator_accuracy", "discriminator_loss")
+MEANS = (
+    "generator_loss",
+    "generator_accuracy",
+    "discriminator_loss",
+    *(f"{name}_loss" for name in OBJECTIVE_NAMES),
+)
 
 
 class PretrainingFigures:
@@ -81,9 +87,11 @@ class PretrainingFigures:
         self._add("slots", slots)
         # padding is neither masked nor labelled; without a mask there is none
         self._add("tokens", slots if mask is None or mask.dim() != 2 else mask.sum())
+        further = {f"{name}_loss": loss for name, loss in (outputs.get("objective_losses") or {}).items()}
         for name in MEANS:
-            if outputs.get(name) is not None:
-                self._add(name, outputs[name].detach())
+            value = further.get(name, outputs.get(name))
+            if value is not None:
+                self._add(name, value.detach())
                 self._add(f"num_{name}", 1)
         if outputs.get("rtd_labels") is not None:
             self._detection.update(outputs["logits"], outputs["rtd_labels"])
@@ -96,7 +104,8 @@ class PretrainingFigures:
         Returns:
             `dict`: `generator_loss` and `discriminator_loss` (nats), `generator_accuracy` (of the likeliest token),
             `sampled_accuracy` (of the token drawn), `detection_accuracy`, `detection_precision`, `detection_recall`,
-            `detection_auc`, `replaced_rate`, `padding_rate` (all fractions), and `tokens_per_second` (padding not counted).
+            `detection_auc`, `replaced_rate`, `padding_rate` (all fractions), and `tokens_per_second` (padding not counted);
+            with further objectives the loss of each, such as `corrective_lm_loss` (nats).
         """
         seconds = self.seconds
         sums, detection = self._reduced()

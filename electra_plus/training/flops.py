@@ -5,6 +5,8 @@ import time
 import torch
 from transformers import PreTrainedConfig
 
+from electra_plus.models.further_objectives_electra_plus import OBJECTIVES
+
 
 def encoder_flops(config: PreTrainedConfig, num_tokens: int, row_length: int) -> float:
     """
@@ -32,7 +34,8 @@ def training_flops(
     """
     Return the operations of a training step of [`ElectraPlusForPreTraining`], or of a masked LM if it has no generator.
 
-    A backward pass costs two forward passes. Recomputation, norms, softmax and sampling are not counted.
+    A backward pass costs two forward passes. Recomputation, norms, softmax and sampling are not counted; of further
+    objectives, the vocabulary's scores and the encoder's passes are.
 
     Args:
         config ([`ElectraPlusConfig`]): Of the model.
@@ -41,15 +44,19 @@ def training_flops(
         networks (`str`, *optional*, defaults to `"both"`): What the step trains, as in the model's `forward`.
     """
 
+    def vocabulary(of: PreTrainedConfig) -> float:
+        return 2.0 * num_masked * getattr(of, "embedding_size", of.hidden_size) * (of.hidden_size + of.vocab_size)
+
     def masked_lm(of: PreTrainedConfig) -> float:
-        embedding = getattr(of, "embedding_size", of.hidden_size)
-        head = 2.0 * num_masked * embedding * (of.hidden_size + of.vocab_size)
-        return encoder_flops(of, num_tokens, row_length) + head
+        return encoder_flops(of, num_tokens, row_length) + vocabulary(of)
 
     generator = getattr(config, "generator_config", None)
     if generator is None:
         return 3 * masked_lm(config)
     detector = encoder_flops(config, num_tokens, row_length) + 2.0 * num_tokens * config.hidden_size**2
+    for objective in (OBJECTIVES[name] for name, weight in (config.objective_weights or {}).items() if weight):
+        detector += objective.num_encoder_passes * encoder_flops(config, num_tokens, row_length)
+        detector += objective.scores_vocabulary * vocabulary(config)
     of_generator = {"generator": 3, "discriminator": 1}.get(networks, 3) * masked_lm(generator)
     return of_generator + (0 if networks == "generator" else 3 * detector)
 

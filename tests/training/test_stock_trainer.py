@@ -70,6 +70,22 @@ def test_loss_falls_on_real_text_with_the_stock_collator(flavour, tmp_path, toke
     assert losses(continued)[0] < losses(trainer)[0] - 0.5
 
 
+def test_further_objectives_train_and_evaluate_too(tmp_path, tokenizer, real_rows):
+    weights = {"multi_word_choice": 1.0, "corrective_lm": 1.0, "sequence_contrast": 1.0}
+    trainer = Trainer(
+        model=joint_model(objective_weights=weights),
+        args=arguments(tmp_path, max_steps=4),
+        train_dataset=real_rows,
+        eval_dataset=real_rows,
+        data_collator=DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15),
+        compute_metrics=compute_pretraining_metrics,
+    )
+    trainer.train()
+    scores = trainer.evaluate()
+    # three objectives at about their blind guesses: log 5, at least log 99 / 2, log of the views in a batch
+    assert scores["eval_loss"] > scores["eval_generator_loss"] + 50 * scores["eval_discriminator_loss"] + 3
+
+
 class MaskedRows(torch.utils.data.Dataset):
     """Rows masked beforehand, equally many slots in each, so that a mean over rows is a mean over slots."""
 
