@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from electra_plus.models.objectives_electra_plus import at_slots
+from electra_plus.models.corruption_electra_plus import logits_at_slots
 from electra_plus.recipes.evaluation.loading import longest_input
 
 # A causal LM scores the vocabulary at every token of a batch, the others at one token a row or not at all.
@@ -131,34 +131,6 @@ def pseudo_log_likelihoods(
         return -F.cross_entropy(logits, original_ids.squeeze(1), reduction="none")[:, None]
 
     return _scores(masked_lm.device, rows, batch_tokens, progress, score, one_place_a_row=True)
-
-
-def logits_at_slots(masked_lm: PreTrainedModel, input_ids: Tensor, slots: Tensor, **inputs) -> Tensor:
-    r"""
-    Return a masked LM's scores of the vocabulary at some slots only.
-
-    The encoder's states are gathered before the head, which works on each position alone: a full
-    `(batch_size, sequence_length, vocab_size)` tensor is never made.
-
-    Args:
-        masked_lm ([`PreTrainedModel`]): Any masked LM whose encoder is its `base_model`.
-        input_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): Text with mask tokens.
-        slots (`torch.LongTensor` of shape `(num_slots,)`): Places in the flattened batch.
-        inputs: `attention_mask` and further arguments of the model.
-
-    Returns:
-        `torch.FloatTensor` of shape `(num_slots, vocab_size)`
-    """
-
-    def gather(module, arguments, outputs):
-        outputs.last_hidden_state = at_slots(outputs.last_hidden_state, slots)[None]
-        return outputs
-
-    hook = masked_lm.base_model.register_forward_hook(gather)
-    try:
-        return masked_lm(input_ids, return_dict=True, **inputs).logits[0]
-    finally:
-        hook.remove()
 
 
 @torch.inference_mode()
