@@ -32,7 +32,7 @@ from machine import save_result
 
 from electra_plus.data.corpus import read_documents
 from electra_plus.samples import sample_path
-from electra_plus.training.checkpoints import MANIFEST, checkpoint_folders, what_is_wrong
+from electra_plus.training.checkpoints import MANIFEST, UNFINISHED, checkpoint_folders, what_is_wrong
 
 TRAINING = {
     "per_device_train_batch_size": 8,
@@ -162,7 +162,7 @@ def main() -> None:
             if not kill_after_progress(killed, rng.random() * 0.5):
                 raise RuntimeError("the run finished before it was killed often enough: give it more steps")
             result["kills"] += 1
-            result["while_writing"] += (killed.output / ".unfinished").exists()
+            result["while_writing"] += any((killed.output / UNFINISHED).glob("checkpoint-*"))
             print(f"kill {result['kills']}, after checkpoint-{killed.progress()}", flush=True)
         shutil.copytree(killed.output, folder / "kept")
         killed.finish()

@@ -203,6 +203,60 @@ def objectives() -> str:
     return "\n".join(lines)
 
 
+def detection_start() -> str:
+    """What changes how soon a detector learns."""
+    found = result("detection_start")
+    arms = list(dict.fromkeys(row["arm"] for row in found["rows"]))
+    lines = [
+        f"One change at a time to `modern RTD, weight 10`, {found['settings']['seconds']:.0f} s of processor time on one thread for each "
+        f"row ({on_machine(found)}); mean and standard deviation over seeds (one where there is none), each a pretraining of its own. AUC "
+        "against the detector's own generator, whose loss stands beside it, against the masked LM of the same time and seed, which no "
+        "detector met, and against tokens drawn by their frequency:",
+        "",
+        "| | seeds | nats a masked token | AUC, own generator | AUC, masked LM | AUC, by frequency |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for arm in arms:
+        rows = [row for row in found["rows"] if row["arm"] == arm]
+        last = [row["curve"][-1] for row in rows]
+        nats = spread([point.get("generator_loss", point.get("masked_lm_loss")) for point in last])
+        cells = [spread([point["auc"] for point in last]) if "auc" in last[0] else ""]
+        for key in ("auc_against_masked_lm", "auc_against_frequency"):
+            values = [row[key] for row in rows if key in row]
+            cells.append(spread(values) if values else "")
+        lines.append(f"| {arm} | {len(rows)} | {nats} | " + " | ".join(cells) + " |")
+    fine_tuned = [row for row in found["rows"] if "sst2" in row]
+    if fine_tuned:
+        scores = "; ".join(f"{row['arm']}: SST-2 {row['sst2']:.3f}, CoLA {row['cola']:.3f}" for row in fine_tuned)
+        lines += ["", f"Fine-tuned, one seed: {scores}."]
+    return "\n".join(lines)
+
+
+def faults() -> str:
+    """What survives kills, damage and a full disk."""
+    found = result("faults")
+    full = found["full_disk"]
+    lines = [
+        f"A run of `electra-plus pretrain` of {found['steps']} steps, compared with one that nothing happened to ({on_machine(found)}):",
+        "",
+        "| what happened | what was found |",
+        "|---|---|",
+        f"| {found['kills']} SIGKILLs at random moments, {found['while_writing']} of them while a checkpoint was being written, each "
+        f"followed by the same command | {found['mismatches']} mismatches in losses and final weights, to the last bit |",
+    ]
+    for damage, seen in found["damage"].items():
+        said = "left out, with the reason" if seen["left_out"] else "NOT noticed"
+        lines.append(
+            f"| latest checkpoint: {damage} | {said}; the end is {'equal' if seen['equal'] else 'NOT equal'} |"
+        )
+    lines.append(
+        f"| a file cannot grow (as on a full disk) | exit status {full['exit_status']}, {'one line says why' if full['said'] else 'NOT said'}; "
+        f"earlier checkpoints {'whole' if full['left_whole'] else 'NOT whole'}; with room again the end is "
+        f"{'equal' if full['equal'] else 'NOT equal'} |"
+    )
+    return "\n".join(lines)
+
+
 # marker in the README: the table, and the results it is made of
 TABLES = {
     "quickstart": (quickstart, ("quickstart",)),
@@ -210,6 +264,8 @@ TABLES = {
     "encoder": (encoder, ("encoder",)),
     "long texts": (long_context, ("long_context",)),
     "objectives": (objectives, ("objectives",)),
+    "detection start": (detection_start, ("detection_start",)),
+    "faults": (faults, ("faults",)),
 }
 
 

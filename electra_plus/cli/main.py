@@ -128,10 +128,17 @@ def _add_pretrain(commands) -> None:
         "torchrun --nproc_per_node 2 -m electra_plus pretrain ...",
     )
     command.add_argument("--config", help="YAML file")
+    command.add_argument(
+        "--recipe",
+        help="settings to begin with, which the file and the flags replace: classic-small, modern-small, chinese-small, "
+        "babylm-10m, continue-stock or bert-generator",
+    )
     command.add_argument("--dataset", help="folder that electra-plus prepare wrote")
     command.add_argument("--train-files", nargs="+", help="instead: text files or folders of them")
     command.add_argument("--output", dest="output_dir", help="folder for checkpoints and the model")
     command.add_argument("--tokenizer", help="folder, Hub name or BERT vocab.txt (default: train one)")
+    command.add_argument("--discriminator", help="folder or Hub name to start from (default: a new one)")
+    command.add_argument("--generator", help="folder or Hub name of any masked LM (default: the preset's)")
     command.add_argument("--preset", help="tiny, small, base, large, modern-tiny, modern-small or modern-base")
     command.add_argument("--row-length", type=int, help="tokens in a row")
     command.add_argument("--seed", type=int, help="of weights, order and masks")
@@ -252,10 +259,12 @@ def _prepare(arguments: argparse.Namespace) -> None:
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
-    from electra_plus.recipes.pretraining import PretrainingSettings, pretrain
+    from electra_plus.recipes.pretraining import PretrainingSettings, pretrain, recipe_file
     from electra_plus.recipes.settings import load_settings
 
-    settings = load_settings(PretrainingSettings, arguments.config, _given(arguments, "resume", "restart"))
+    base = recipe_file(arguments.recipe) if arguments.recipe else None
+    given = _given(arguments, "recipe", "resume", "restart")
+    settings = load_settings(PretrainingSettings, arguments.config, given, base)
     print_figures(pretrain(settings, resume=arguments.resume, restart=arguments.restart))
 
 

@@ -56,10 +56,15 @@ class PretrainingSettings:
             tokenizer, rows and held-out rows.
         train_files (`list[str]`, *optional*):
             Instead of `dataset`: text files or folders, a paragraph a line, a blank line between documents.
-        tokenizer (`str`, *optional*): Folder, Hub name or BERT `vocab.txt`. `None` trains one on `train_files`.
+        tokenizer (`str`, *optional*):
+            Folder, Hub name or BERT `vocab.txt`. `None` takes that of `discriminator` or `generator`, or trains one on
+            `train_files`.
         vocab_size (`int`, *optional*, defaults to 8192): Of the tokenizer that is trained.
         lowercase (`bool`, *optional*, defaults to `True`): Of the tokenizer that is trained.
-        preset (`str`, *optional*, defaults to `"modern-tiny"`): A name for `ElectraPlusConfig.preset`.
+        preset (`str`, *optional*, defaults to `"modern-tiny"`): A name for `ElectraPlusConfig.preset`, for new networks.
+        discriminator (`str`, *optional*):
+            Folder or Hub name to start from: a joint checkpoint, or with `generator` an ELECTRA or BERT. `None` starts anew.
+        generator (`str`, *optional*): Folder or Hub name of any masked LM. `None` takes the preset's or the joint checkpoint's.
         model (`dict`, *optional*): Fields of `ElectraPlusConfig` to change, such as `discriminator_loss_weight: 50`.
         row_length (`int`, *optional*, defaults to 128): Tokens in a row.
         mask_rate (`float`, *optional*, defaults to 0.15): Fraction of tokens to mask.
@@ -78,6 +83,8 @@ class PretrainingSettings:
     vocab_size: int = 8192
     lowercase: bool = True
     preset: str = "modern-tiny"
+    discriminator: str | None = None
+    generator: str | None = None
     model: dict[str, Any] = field(default_factory=dict)
     row_length: int = 128
     mask_rate: float = 0.15
@@ -109,7 +116,6 @@ def pretrain(settings: PretrainingSettings, resume: bool = False, restart: bool 
     """
     from transformers import set_seed
 
-    from electra_plus.models.modeling_electra_plus_pretraining import ElectraPlusForPreTraining
     from electra_plus.training.arguments import ElectraPlusTrainingArguments
     from electra_plus.training.checkpoints import checkpoint_folders
     from electra_plus.training.trainer import ElectraPlusTrainer
@@ -126,9 +132,6 @@ def pretrain(settings: PretrainingSettings, resume: bool = False, restart: bool 
     if settings.dataset is not None and settings.tokenizer is not None:
         raise ValueError("`dataset` brings its tokenizer, got `tokenizer` as well. Leave that out.")
     arguments = training_arguments(ElectraPlusTrainingArguments, settings.output_dir, defaults, settings.training)
-    if restart and arguments.should_save:
-        for folder in checkpoint_folders(output_dir):
-            shutil.rmtree(folder)
     checkpoint = None if restart else find_checkpoint(settings, output_dir, resume)
     # the model first: a wrong field is said before an hour of tokenising
     probe = {"vocab_size": settings.vocab_size, **settings.model}
@@ -145,12 +148,14 @@ def pretrain(settings: PretrainingSettings, resume: bool = False, restart: bool 
             f"`dataset` ({settings.dataset!r}) holds out no rows. Give `validation_files`, or prepare it with a larger "
             "`held_out_fraction`."
         )
+    set_seed(settings.seed)
+    model = make_model(settings, tokenizer)
+    if restart and arguments.should_save:  # only now that nothing is wrong with what begins anew
+        for folder in checkpoint_folders(output_dir):
+            shutil.rmtree(folder)
     if arguments.should_save:
         tokenizer.save_pretrained(output_dir)
         keep_settings(settings, output_dir / SETTINGS_FILE)
-    set_seed(settings.seed)
-    fields = {**settings.model, "vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
-    model = ElectraPlusForPreTraining(ElectraPlusConfig.preset(settings.preset, **fields))
     collator = DataCollatorForReplacedTokenDetection(
         tokenizer, mask_rate=settings.mask_rate, whole_word=settings.whole_word, seed=settings.seed
     )
@@ -169,13 +174,53 @@ def pretrain(settings: PretrainingSettings, resume: bool = False, restart: bool 
     return figures
 
 
+def make_model(settings: PretrainingSettings, tokenizer: PreTrainedTokenizerBase):
+    """Return the joint model: new, a joint checkpoint, or two networks joined."""
+    from electra_plus.models.modeling_electra_plus_discriminator import ElectraPlusForReplacedTokenDetection
+    from electra_plus.models.modeling_electra_plus_pretraining import ElectraPlusForPreTraining
+
+    fields = {**settings.model, "vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+    if settings.discriminator is None and settings.generator is None:
+        return ElectraPlusForPreTraining(ElectraPlusConfig.preset(settings.preset, **fields))
+    if settings.discriminator is None:
+        new = ElectraPlusConfig.preset(settings.preset, **{**fields, "generator_config": None})
+        sharing = settings.model.get("embedding_sharing", "none")
+        detector = ElectraPlusForReplacedTokenDetection(new)
+        return ElectraPlusForPreTraining.from_generator_discriminator(settings.generator, detector, sharing)
+    if settings.generator is None:
+        if ElectraPlusConfig.from_pretrained(settings.discriminator).generator_config is None:
+            raise ValueError(
+                f"`discriminator` ({settings.discriminator!r}) is no joint checkpoint, so it needs a `generator`: any masked LM "
+                "with the same vocabulary."
+            )
+        return ElectraPlusForPreTraining.from_pretrained(settings.discriminator, **settings.model)
+    return ElectraPlusForPreTraining.from_generator_discriminator(
+        settings.generator, settings.discriminator, **settings.model
+    )
+
+
+def recipe_file(name: str) -> Path:
+    """
+    Return the YAML file of a recipe that ships.
+
+    Raises:
+        ValueError: There is none of that name.
+    """
+    folder = Path(__file__).parent / "configs"
+    known = sorted(file.stem for file in folder.glob("*.yaml"))
+    if name not in known:
+        raise ValueError(f"`--recipe` must be one of {known}, got {name!r}.")
+    return folder / f"{name}.yaml"
+
+
 def rows_of_text(
     settings: PretrainingSettings, with_tokenizer: Path | None
 ) -> tuple[TokenRows, TokenRows, PreTrainedTokenizerBase]:
     """Return rows to train on, held-out rows, and the tokenizer: the one given, that of a run to go on, or a new one."""
     documents = list(read_documents(settings.train_files))
-    if settings.tokenizer is not None:
-        tokenizer = load_tokenizer(settings.tokenizer)
+    given = settings.tokenizer or settings.discriminator or settings.generator
+    if given is not None:
+        tokenizer = load_tokenizer(given)
     elif with_tokenizer is not None:
         tokenizer = load_tokenizer(with_tokenizer)
     else:

@@ -15,7 +15,9 @@ from electra_plus.conversion.folders import refuse_file
 Settings = TypeVar("Settings")
 
 
-def load_settings(settings_class: type[Settings], path: str | Path | None, overrides: dict[str, Any]) -> Settings:
+def load_settings(
+    settings_class: type[Settings], path: str | Path | None, overrides: dict[str, Any], base: str | Path | None = None
+) -> Settings:
     """
     Read a YAML file into a settings dataclass.
 
@@ -23,22 +25,16 @@ def load_settings(settings_class: type[Settings], path: str | Path | None, overr
         settings_class: A dataclass.
         path: The file, or `None` to use only `overrides`.
         overrides: Values that replace the file's; those that are `None` are left out.
+        base: A file whose values count where `path` has none. Mappings in both are joined.
 
     Raises:
         FileNotFoundError: The file does not exist.
         ValueError: The file is no mapping, a key is unknown or missing, or a value has the wrong type.
     """
-    values: dict[str, Any] = {}
-    if path is not None:
-        file = Path(path)
-        if not file.is_file():
-            raise FileNotFoundError(f"`--config {file}` does not exist.")
-        try:
-            values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-        except yaml.YAMLError as error:
-            raise ValueError(f"`{file}` is no YAML: {' '.join(str(error).split())}") from error
-        if not isinstance(values, dict):
-            raise ValueError(f"`{file}` must hold `key: value` lines, got {type(values).__name__}.")
+    values = _read_yaml(base) if base is not None else {}
+    for key, value in (_read_yaml(path) if path is not None else {}).items():
+        both = isinstance(value, dict) and isinstance(values.get(key), dict)
+        values[key] = {**values[key], **value} if both else value
     values.update({key: value for key, value in overrides.items() if value is not None})
     fields = {field.name: field for field in dataclasses.fields(settings_class)}
     unknown = sorted(set(values) - set(fields))
@@ -56,6 +52,19 @@ def load_settings(settings_class: type[Settings], path: str | Path | None, overr
     for name, value in values.items():
         values[name] = _checked(name, value, hints[name])
     return settings_class(**values)
+
+
+def _read_yaml(path: str | Path) -> dict[str, Any]:
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"`--config {file}` does not exist.")
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(f"`{file}` is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"`{file}` must hold `key: value` lines, got {type(values).__name__}.")
+    return values
 
 
 def _checked(name: str, value: Any, hint: Any) -> Any:

@@ -8,9 +8,11 @@ import pytest
 import torch
 import transformers
 
+from electra_plus import ElectraPlusConfig, ElectraPlusTrainingArguments
 from electra_plus.data.corpus import read_documents
 from electra_plus.recipes.preparation import PreparationSettings, prepare
-from electra_plus.recipes.pretraining import PretrainingSettings, pretrain
+from electra_plus.recipes.pretraining import DEFAULT_TRAINING, PretrainingSettings, pretrain, recipe_file
+from electra_plus.recipes.settings import load_settings, training_arguments
 from electra_plus.samples import sample_path
 
 STEPS, SAVED_AT = 6, 4
@@ -82,6 +84,57 @@ def test_a_prepared_folder_is_trained_on_and_gone_on_with(text, tmp_path):
     pretrain(run("parts"))
     assert log_of(tmp_path / "parts") == log_of(tmp_path / "whole")
     assert all(entry["padding_rate"] < 0.1 for entry in log_of(tmp_path / "whole"))  # of a few rows
+
+
+CONFIGS = sorted((Path(recipe_file("classic-small")).parent).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_recipes_that_ship_can_be_built(file, tmp_path):
+    loaded = load_settings(PretrainingSettings, None, {"dataset": "rows", "output_dir": str(tmp_path)}, file)
+    arguments = training_arguments(ElectraPlusTrainingArguments, str(tmp_path), DEFAULT_TRAINING, loaded.training)
+    assert arguments.max_steps > 0 or arguments.num_train_epochs > 3
+    if loaded.discriminator is None:
+        config = ElectraPlusConfig.preset(loaded.preset, vocab_size=loaded.vocab_size, **loaded.model)
+        assert loaded.row_length <= config.max_position_embeddings
+
+
+def test_unknown_recipe_is_refused():
+    with pytest.raises(ValueError, match="must be one of .*'classic-small'"):
+        recipe_file("classic-smal")
+
+
+def test_a_file_and_flags_replace_what_a_recipe_says(tmp_path):
+    (tmp_path / "own.yaml").write_text("training: {max_steps: 7}\nmask_rate: 0.2")
+    given = {"dataset": "rows", "output_dir": "out", "mask_rate": None, "row_length": 64}
+    loaded = load_settings(PretrainingSettings, tmp_path / "own.yaml", given, recipe_file("classic-small"))
+    assert loaded.training["max_steps"] == 7 and loaded.training["optim"] == "original"
+    assert (loaded.mask_rate, loaded.row_length, loaded.preset) == (0.2, 64, "small")
+
+
+def test_networks_that_exist_are_trained_on(text, tmp_path):
+    first = pretrain(settings(text, tmp_path / "joint"))
+    on = pretrain(settings(text, tmp_path / "on", discriminator=str(tmp_path / "joint")))
+    assert on["eval_generator_loss"] < first["eval_generator_loss"]  # with the tokenizer of the joint checkpoint
+
+    vocabulary = len(transformers.AutoTokenizer.from_pretrained(tmp_path / "joint"))
+    bert = transformers.BertConfig(vocab_size=vocabulary, hidden_size=32, num_hidden_layers=1, num_attention_heads=1)
+    transformers.BertForMaskedLM(bert).save_pretrained(tmp_path / "bert")
+    frozen = settings(
+        text, tmp_path / "frozen", generator=str(tmp_path / "bert"), tokenizer=str(tmp_path / "joint"), preset="tiny"
+    )
+    frozen.training["regime"] = "frozen_generator"
+    pretrain(frozen)
+    model = transformers.AutoModelForPreTraining.from_pretrained(tmp_path / "frozen")
+    before = transformers.BertForMaskedLM.from_pretrained(tmp_path / "bert")
+    for ours, theirs in zip(model.generator.parameters(), before.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+    model.discriminator.save_pretrained(tmp_path / "detector")
+    with pytest.raises(ValueError, match="is no joint checkpoint, so it needs a `generator`"):
+        pretrain(
+            settings(text, tmp_path / "x", discriminator=str(tmp_path / "detector"), tokenizer=str(tmp_path / "joint"))
+        )
 
 
 def test_text_or_dataset_must_be_given(text, tmp_path):

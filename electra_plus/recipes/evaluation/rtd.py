@@ -16,10 +16,10 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from electra_plus.data.corpus import pack_rows, read_documents
 from electra_plus.data.masking import DataCollatorForReplacedTokenDetection
 from electra_plus.metrics.detection import DetectionMetrics
+from electra_plus.models.corruption_electra_plus import logits_at_slots
 from electra_plus.models.objectives_electra_plus import replaced_token_labels, sample_replacements
 from electra_plus.recipes.evaluation.loading import load_networks, longest_input
 from electra_plus.recipes.evaluation.report import table
-from electra_plus.recipes.evaluation.scoring import logits_at_slots
 
 
 @dataclass

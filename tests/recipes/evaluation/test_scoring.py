@@ -11,11 +11,11 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from electra_plus import ElectraPlusForCausalLM, ElectraPlusForMaskedLM, ElectraPlusForReplacedTokenDetection
+from electra_plus.models.corruption_electra_plus import logits_at_slots
 from electra_plus.recipes.evaluation.scoring import (
     detector_scores,
     encode_sentences,
     log_likelihoods,
-    logits_at_slots,
     pseudo_log_likelihoods,
 )
 
