@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -265,7 +266,9 @@ def _pretrain(arguments: argparse.Namespace) -> None:
     base = recipe_file(arguments.recipe) if arguments.recipe else None
     given = _given(arguments, "recipe", "resume", "restart")
     settings = load_settings(PretrainingSettings, arguments.config, given, base)
-    print_figures(pretrain(settings, resume=arguments.resume, restart=arguments.restart))
+    figures = pretrain(settings, resume=arguments.resume, restart=arguments.restart)
+    if int(os.environ.get("RANK", 0)) == 0:  # of several processes one says it
+        print_figures(figures)
 
 
 def _finetune(arguments: argparse.Namespace) -> None:
