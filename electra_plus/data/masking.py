@@ -110,6 +110,9 @@ class DataCollatorForReplacedTokenDetection:
             so that a step of our models neither waits for the device nor is compiled anew.
         seed (`int`, *optional*, defaults to 0): Start of the random sequence.
         rank (`int`, *optional*): Number of the process. `None` asks the launcher's `RANK` variable, else 0.
+        final_mask_rate (`float`, *optional*):
+            What `mask_rate` becomes, in even steps from batch to batch over `num_batches`. `None` keeps it.
+        num_batches (`int`, *optional*): Of the whole training in this process: optimizer steps times accumulated batches.
 
     Raises:
         ValueError: A rate outside its range, or a tokenizer without mask token or, for `whole_word`, without `##` tokens.
@@ -140,19 +143,26 @@ class DataCollatorForReplacedTokenDetection:
         static_slots: bool = False,
         seed: int = 0,
         rank: int | None = None,
+        final_mask_rate: float | None = None,
+        num_batches: int | None = None,
     ):
         if tokenizer.mask_token_id is None:
             raise ValueError(
                 "`tokenizer` has no mask token. Add one: `tokenizer.add_special_tokens({'mask_token': '[MASK]'})`."
             )
-        if not 0 < mask_rate < 1:
-            raise ValueError(
-                f"`mask_rate` must be in (0, 1), got {mask_rate}. ELECTRA uses 0.15, and 0.25 for large models."
-            )
+        for name, rate in (("mask_rate", mask_rate), ("final_mask_rate", final_mask_rate)):
+            if rate is not None and not 0 < rate < 1:
+                raise ValueError(
+                    f"`{name}` must be in (0, 1), got {rate}. ELECTRA uses 0.15, and 0.25 for large models."
+                )
+        if final_mask_rate is not None and (num_batches is None or num_batches < 1):
+            raise ValueError(f"`final_mask_rate` needs `num_batches`, at least 1, got {num_batches}.")
         if not 0 <= keep_rate <= 1:
             raise ValueError(f"`keep_rate` must be in [0, 1], got {keep_rate}.")
         self.tokenizer = tokenizer
         self.mask_rate = mask_rate
+        self.final_mask_rate = final_mask_rate
+        self.num_batches = num_batches
         self.keep_rate = keep_rate
         self.whole_word = whole_word
         self.pad_to_multiple_of = pad_to_multiple_of
@@ -180,7 +190,15 @@ class DataCollatorForReplacedTokenDetection:
         self._first_step = step
         self._num_calls = 0
 
-    def _next_rng(self, step: int | None) -> Generator:
+    def mask_rate_at(self, step: int) -> float:
+        """Return the fraction of tokens to choose in batch number `step` of a process."""
+        if self.final_mask_rate is None:
+            return self.mask_rate
+        share = min(1.0, step / self.num_batches)
+        return self.mask_rate + share * (self.final_mask_rate - self.mask_rate)
+
+    def _next_batch(self, step: int | None) -> tuple[int, Generator]:
+        """Return the number of a batch and its source of randomness."""
         if step is None:
             # Workers take turns: batch k comes from worker k % num_workers. Counting like this gives batch k the same
             # masks whatever the number of workers.
@@ -193,7 +211,7 @@ class DataCollatorForReplacedTokenDetection:
         # that one gives which accumulates as many batches.
         number = step * max(int(os.environ.get("WORLD_SIZE", 1)), rank + 1) + rank
         digest = hashlib.blake2b(f"{self.seed},0,{number}".encode(), digest_size=8).digest()
-        return Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+        return step, Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
 
     def __call__(
         self, features: Sequence[Mapping[str, object] | Sequence[int]], step: int | None = None
@@ -232,7 +250,8 @@ class DataCollatorForReplacedTokenDetection:
             batch.update(_packed_fields(documents, attention_mask, self.tokenizer.padding_side == "left"))
         if self.static_slots:
             num_rows, length = input_ids.shape
-            of_full_row = num_slots_to_mask(torch.tensor(length), torch.tensor(length), self.mask_rate)
+            highest = max(self.mask_rate, self.final_mask_rate or 0.0)
+            of_full_row = num_slots_to_mask(torch.tensor(length), torch.tensor(length), highest)
             # a row gets at least one whole word, which may exceed its budget
             batch["num_masked_slots"] = max(num_rows * int(of_full_row), int((batch["labels"] != -100).sum()))
         return batch
@@ -252,8 +271,8 @@ class DataCollatorForReplacedTokenDetection:
         Returns:
             `tuple`: masked ids and labels, both of shape `(batch_size, sequence_length)`.
         """
-        rng = self._next_rng(step)
-        num_masked = num_slots_to_mask(num_tokens, candidates.sum(dim=1), self.mask_rate)
+        step, rng = self._next_batch(step)
+        num_masked = num_slots_to_mask(num_tokens, candidates.sum(dim=1), self.mask_rate_at(step))
         if self.whole_word:
             chosen = choose_whole_words(candidates, self._word_continuations(input_ids), num_masked, rng)
         else:

@@ -68,6 +68,7 @@ class PretrainingSettings:
         model (`dict`, *optional*): Fields of `ElectraPlusConfig` to change, such as `discriminator_loss_weight: 50`.
         row_length (`int`, *optional*, defaults to 128): Tokens in a row.
         mask_rate (`float`, *optional*, defaults to 0.15): Fraction of tokens to mask.
+        final_mask_rate (`float`, *optional*): What it becomes, evenly until the last step. `None` keeps it.
         whole_word (`bool`, *optional*, defaults to `False`): Mask whole words.
         validation_files (`list[str]`, *optional*): Held-out text. `None` holds out every hundredth row.
         seed (`int`, *optional*, defaults to 0): Of weights, order and masks.
@@ -88,6 +89,7 @@ class PretrainingSettings:
     model: dict[str, Any] = field(default_factory=dict)
     row_length: int = 128
     mask_rate: float = 0.15
+    final_mask_rate: float | None = None
     whole_word: bool = False
     validation_files: list[str] | None = None
     seed: int = 0
@@ -156,8 +158,15 @@ def pretrain(settings: PretrainingSettings, resume: bool = False, restart: bool 
     if arguments.should_save:
         tokenizer.save_pretrained(output_dir)
         keep_settings(settings, output_dir / SETTINGS_FILE)
+    if settings.final_mask_rate is not None and arguments.max_steps < 1:
+        raise ValueError("`final_mask_rate` needs `training: {max_steps: ...}`, over which the rate changes.")
     collator = DataCollatorForReplacedTokenDetection(
-        tokenizer, mask_rate=settings.mask_rate, whole_word=settings.whole_word, seed=settings.seed
+        tokenizer,
+        mask_rate=settings.mask_rate,
+        final_mask_rate=settings.final_mask_rate,
+        num_batches=max(1, arguments.max_steps * arguments.gradient_accumulation_steps),
+        whole_word=settings.whole_word,
+        seed=settings.seed,
     )
     trainer = ElectraPlusTrainer(
         model=model,

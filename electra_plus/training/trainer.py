@@ -107,7 +107,7 @@ class ElectraPlusTrainer(Trainer):
                 f"`regime={args.regime!r}` needs generator and discriminator, got {type(self.model).__name__}. "
                 "Train an ElectraPlusForPreTraining, or leave `regime` at 'joint'."
             )
-        if hasattr(self.data_collator, "start_at"):
+        if isinstance(self.data_collator, DataCollatorForReplacedTokenDetection):
             self.add_callback(MaskingStepCallback(self.data_collator))
         self.figures = PretrainingFigures()
         self.health = TrainingHealth()
@@ -283,9 +283,10 @@ class ElectraPlusTrainer(Trainer):
     def get_eval_dataloader(self, eval_dataset=None):
         """Return the data of an evaluation, whose masks are numbered from 0 and do not advance those of the training."""
         of_training = self.data_collator
-        if hasattr(of_training, "start_at"):
+        if isinstance(of_training, DataCollatorForReplacedTokenDetection):
             self.data_collator = copy.copy(of_training)
             self.data_collator.start_at(0)
+            self.data_collator.final_mask_rate = None  # evaluations stay comparable
         try:
             return super().get_eval_dataloader(eval_dataset)
         finally:

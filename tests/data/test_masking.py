@@ -182,6 +182,18 @@ def test_rates_outside_their_range_are_refused(tokenizer, arguments, message):
         DataCollatorForReplacedTokenDetection(tokenizer, **arguments)
 
 
+def test_mask_rate_moves_from_batch_to_batch(tokenizer):
+    how = {"mask_rate": 0.5, "final_mask_rate": 0.1, "num_batches": 4, "static_slots": True}
+    collator = DataCollatorForReplacedTokenDetection(tokenizer, **how)
+    batches = [collator(make_rows(2, 40)) for _ in range(6)]
+    assert [int((batch["labels"][0] != -100).sum()) for batch in batches] == [20, 16, 12, 8, 4, 4]
+    assert {batch["num_masked_slots"] for batch in batches} == {40}  # one bound for all
+    collator.start_at(3)
+    assert int((collator(make_rows(1, 40))["labels"] != -100).sum()) == 8  # a resumed run goes on with its rate
+    with pytest.raises(ValueError, match="needs `num_batches`"):
+        DataCollatorForReplacedTokenDetection(tokenizer, final_mask_rate=0.1)
+
+
 def test_special_token_ids_are_the_usual_ones(tokenizer):
     assert tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS)) == [0, 1, 2, 3, 4]
 
