@@ -211,24 +211,20 @@ def detection_start() -> str:
         f"One change at a time to `modern RTD, weight 10`, {found['settings']['seconds']:.0f} s of processor time on one thread for each "
         f"row ({on_machine(found)}); mean and standard deviation over seeds (one where there is none), each a pretraining of its own. AUC "
         "against the detector's own generator, whose loss stands beside it, against the masked LM of the same time and seed, which no "
-        "detector met, and against tokens drawn by their frequency:",
+        "detector met, and against tokens drawn by their frequency; then fine-tuning as above:",
         "",
-        "| | seeds | nats a masked token | AUC, own generator | AUC, masked LM | AUC, by frequency |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| | seeds | nats a masked token | AUC, own generator | AUC, masked LM | AUC, by frequency | SST-2 | CoLA |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for arm in arms:
         rows = [row for row in found["rows"] if row["arm"] == arm]
         last = [row["curve"][-1] for row in rows]
         nats = spread([point.get("generator_loss", point.get("masked_lm_loss")) for point in last])
         cells = [spread([point["auc"] for point in last]) if "auc" in last[0] else ""]
-        for key in ("auc_against_masked_lm", "auc_against_frequency"):
+        for key in ("auc_against_masked_lm", "auc_against_frequency", "sst2", "cola"):
             values = [row[key] for row in rows if key in row]
             cells.append(spread(values) if values else "")
         lines.append(f"| {arm} | {len(rows)} | {nats} | " + " | ".join(cells) + " |")
-    fine_tuned = [row for row in found["rows"] if "sst2" in row]
-    if fine_tuned:
-        scores = "; ".join(f"{row['arm']}: SST-2 {row['sst2']:.3f}, CoLA {row['cola']:.3f}" for row in fine_tuned)
-        lines += ["", f"Fine-tuned, one seed: {scores}."]
     return "\n".join(lines)
 
 

@@ -35,6 +35,17 @@ DEFAULT_TRAINING = {
     "save_total_limit": 2,
 }
 
+# What a preset wants otherwise, as measured (README, "detection start"): a rate that suits a masked LM is too high for a
+# detector, which then learns nothing, so each network has its own rate, and its gradient is clipped alone.
+PRESET_TRAINING = {
+    "modern-tiny": {
+        "learning_rate": 1e-3,
+        "generator_learning_rate": 4e-3,
+        "generator_max_grad_norm": 1.0,
+        "adam_beta2": 0.98,
+    },
+}
+
 SETTINGS_FILE = "pretraining.json"  # beside the checkpoints: what the run was started with
 # Of `training`: what a run that goes on may change without changing the result.
 WITHOUT_EFFECT = {
@@ -123,7 +134,9 @@ def pretrain(settings: PretrainingSettings, resume: bool = False, restart: bool 
     from electra_plus.training.trainer import ElectraPlusTrainer
 
     output_dir = Path(settings.output_dir)
-    defaults = {**DEFAULT_TRAINING, "seed": settings.seed}
+    defaults = {**DEFAULT_TRAINING, **PRESET_TRAINING.get(settings.preset, {}), "seed": settings.seed}
+    if "learning_rate" in settings.training:
+        defaults.pop("generator_learning_rate", None)  # whoever chooses a rate means both networks unless they say so
     if resume and restart:
         raise ValueError("`resume` and `restart` exclude each other. Give one.")
     if (settings.dataset is None) == (settings.train_files is None):
