@@ -206,7 +206,8 @@ def objectives() -> str:
 def detection_start() -> str:
     """What changes how soon a detector learns."""
     found = result("detection_start")
-    arms = list(dict.fromkeys(row["arm"] for row in found["rows"]))
+    measured = {row["arm"] for row in found["rows"]}
+    arms = [arm for arm in found["settings"]["arms"] if arm in measured]
     lines = [
         f"One change at a time to `modern RTD, weight 10`, {found['settings']['seconds']:.0f} s of processor time on one thread for each "
         f"row ({on_machine(found)}); mean and standard deviation over seeds (one where there is none), each a pretraining of its own. AUC "
