@@ -12,6 +12,13 @@ from torch import Generator, Tensor
 from torch.utils.data import get_worker_info
 from transformers import PreTrainedTokenizerBase
 
+from electra_plus.data.row_rules import document_numbers
+
+
+def hashed_seed(name: str) -> int:
+    """Return a seed of 63 bits for what has this name: the same in every process, unrelated to that of the next number."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") >> 1
+
 
 def num_slots_to_mask(num_tokens: Tensor, num_candidates: Tensor, mask_rate: float) -> Tensor:
     r"""
@@ -210,8 +217,7 @@ class DataCollatorForReplacedTokenDetection:
         # Batches are numbered over all processes, as the stock Trainer deals them out: several processes then give the masks
         # that one gives which accumulates as many batches.
         number = step * max(int(os.environ.get("WORLD_SIZE", 1)), rank + 1) + rank
-        digest = hashlib.blake2b(f"{self.seed},0,{number}".encode(), digest_size=8).digest()
-        return step, Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+        return step, Generator().manual_seed(hashed_seed(f"{self.seed},0,{number}"))
 
     def __call__(
         self, features: Sequence[Mapping[str, object] | Sequence[int]], step: int | None = None
@@ -298,7 +304,7 @@ def _documents_of_row(row: dict[str, object]) -> list[int] | None:
             raise ValueError(
                 f"`document_lengths` must be positive and sum up to the row's {num_tokens} tokens, got {list(lengths)}."
             )
-        return [number for number, length in enumerate(lengths) for _ in range(length)]
+        return document_numbers(lengths)
     if numbers is not None and len(numbers) != num_tokens:
         raise ValueError(
             f"`document_ids` must have one number for each of the row's {num_tokens} tokens, got {len(numbers)}."

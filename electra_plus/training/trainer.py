@@ -11,7 +11,6 @@ What it does otherwise than `Trainer`:
 """
 
 import copy
-import hashlib
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +22,7 @@ from transformers import Trainer
 from transformers.trainer_utils import rotate_checkpoints
 from transformers.utils import logging
 
-from electra_plus.data.masking import DataCollatorForReplacedTokenDetection
+from electra_plus.data.masking import DataCollatorForReplacedTokenDetection, hashed_seed
 from electra_plus.metrics.detection import compute_pretraining_metrics
 from electra_plus.models.modeling_electra_plus_generator import ElectraPlusForMaskedLM
 from electra_plus.models.modeling_electra_plus_pretraining import ElectraPlusForPreTraining
@@ -225,8 +224,7 @@ class ElectraPlusTrainer(Trainer):
 
     def _seed_of(self, step: int, micro: int) -> int:
         number = (step * self.args.gradient_accumulation_steps + micro) * self.args.world_size
-        text = f"{self.args.seed},{number + self.args.process_index},step"
-        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+        return hashed_seed(f"{self.args.seed},{number + self.args.process_index},step")
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> float:
         """Return the operations of a training step, see [`training_flops`]; for other models as `Trainer` does."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from model_helpers import VOCAB_SIZE, joint_config
+from trainer_helpers import STOCK_ARGUMENTS
 from transformers import DataCollatorForLanguageModeling, Trainer, TrainingArguments, default_data_collator
 
 from electra_plus import DataCollatorForReplacedTokenDetection, ElectraPlusForPreTraining
@@ -17,18 +18,7 @@ from electra_plus.training.callbacks import MaskingStepCallback, PretrainingMetr
 
 
 def arguments(output_dir, **overrides) -> TrainingArguments:
-    fields = {
-        "max_steps": 4,
-        "per_device_train_batch_size": 8,
-        "learning_rate": 1e-3,
-        "logging_steps": 1,
-        "report_to": "none",
-        "save_strategy": "no",
-        "use_cpu": True,
-        "disable_tqdm": True,
-        "dataloader_pin_memory": False,
-    }
-    return TrainingArguments(output_dir=str(output_dir), **{**fields, **overrides})
+    return TrainingArguments(output_dir=str(output_dir), **{**STOCK_ARGUMENTS, **overrides})
 
 
 def joint_model(flavour: str = "modern", **overrides) -> ElectraPlusForPreTraining:
