@@ -6,9 +6,11 @@ What does one optimizer step of joint pretraining cost, against the loop people 
 - `electra-pytorch`: the package of that name around the same stock networks, which masks for itself; left out if not installed.
 - `electra_plus`: ElectraPlusForPreTraining with the paper's dropout; the step includes masking by our collator.
 - `electra_plus, no dropout`, and both under `torch.compile`.
+- `bfloat16`: matrix products in bfloat16 (autocast), which is what `electra-plus pretrain` does where the processor has
+  instructions for it; the naive loop so as well.
 
-All: ELECTRA-small and its generator, random token ids in rows without padding, float32, clipping, fused AdamW. Rounds are
-interleaved, so that a slow moment of the machine meets all; each arm's ratio is to the naive step of the same round.
+All: ELECTRA-small and its generator, random token ids in rows without padding, float32 but for the last, clipping, fused AdamW. Rounds
+are interleaved, so that a slow moment of the machine meets all; each arm's ratio is to the naive step of the same round.
 
     python benchmarks/pretraining.py --rounds 5
 """
@@ -112,6 +114,7 @@ class MaskedByCollator(torch.nn.Module):
 
 
 WITHOUT_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+BFLOAT16 = ", bfloat16"  # ends the name of an arm that computes so
 ARMS = {
     "naive": NaiveJoint,
     "electra-pytorch": ElectraPytorch,
@@ -119,6 +122,9 @@ ARMS = {
     "electra_plus, no dropout": lambda: MaskedByCollator(compiled=False, **WITHOUT_DROPOUT),
     "electra_plus, compiled": lambda: MaskedByCollator(compiled=True),
     "electra_plus, no dropout, compiled": lambda: MaskedByCollator(compiled=True, **WITHOUT_DROPOUT),
+    "naive" + BFLOAT16: NaiveJoint,
+    "electra_plus" + BFLOAT16: lambda: MaskedByCollator(compiled=False),
+    "electra_plus, no dropout" + BFLOAT16: lambda: MaskedByCollator(compiled=False, **WITHOUT_DROPOUT),
 }
 
 
@@ -132,7 +138,9 @@ def make_step(kind: str, batch_size: int, length: int):
 
     def step() -> float:
         started = time.perf_counter()
-        model(input_ids, labels).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=kind.endswith(BFLOAT16)):
+            loss = model(input_ids, labels)
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -198,6 +206,7 @@ def main() -> None:
         "speed_ratio": ratios,
         "resident_growth_bytes": {kind: peak_memory(kind, *shape) for kind in in_memory},
         "profile": where_time_goes("electra_plus", *shape),
+        "profile_bfloat16": where_time_goes("electra_plus" + BFLOAT16, *shape),
     }
     for kind in kinds:
         median = statistics.median(seconds[kind])

@@ -18,8 +18,9 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.pytorch_utils import apply_chunking_to_forward
 
 from .configuration_electra_plus import ElectraPlusConfig
-from .dropout_electra_plus import ElectraPlusDropout, attention_with_dropout, draws_fast
+from .dropout_electra_plus import ElectraPlusDropout
 from .local_attention_electra_plus import block_attention
+from .short_attention_electra_plus import compute_dtype, short_attention, short_attention_wins
 
 
 def make_norm(config: ElectraPlusConfig, size: int) -> nn.Module:
@@ -123,9 +124,9 @@ class MultiHeadAttention(nn.Module):
         if isinstance(attention_mask, Tensor) and attention_mask.dim() == 5:  # one for each block of the row
             return block_attention(query, key, value, attention_mask, dropout, self.scaling).flatten(-2), None
         sdpa = self.config._attn_implementation == "sdpa"
-        if dropout and sdpa and draws_fast(query) and (attention_mask is not None or not self.is_causal):
-            output = attention_with_dropout(query, key, value, attention_mask, self.scaling, dropout)
-            return output.flatten(-2), None
+        masked_if_causal = attention_mask is not None or not self.is_causal
+        if sdpa and masked_if_causal and short_attention_wins(query, key, dropout):
+            return short_attention(query, key, value, attention_mask, self.scaling, dropout).flatten(-2), None
         attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
         )
@@ -321,9 +322,9 @@ class ElectraPlusEncoder(nn.Module):
         encoder_hidden_states: Tensor | None = None,
         **kwargs,
     ) -> Tensor:
+        dtype = compute_dtype(hidden_states)  # of queries and keys
         tables = {
-            kind: rotary_tables(position_ids, self.head_size, theta, hidden_states.dtype)
-            for kind, theta in self.rope_thetas.items()
+            kind: rotary_tables(position_ids, self.head_size, theta, dtype) for kind, theta in self.rope_thetas.items()
         }
         for layer, kind in zip(self.layer, self.layer_types, strict=True):
             hidden_states = layer(

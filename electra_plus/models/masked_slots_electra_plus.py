@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .objectives_electra_plus import draw_from_probabilities
+from .short_attention_electra_plus import compute_dtype
 
 SCORES_AT_ONCE = {
     "cpu": 4_000_000,
@@ -24,7 +25,7 @@ class _MaskedSlots(torch.autograd.Function):
     def forward(ctx, states, weight, bias, original_ids, temperature, forbid_original, needs_gradient):
         num_slots, vocab_size = states.shape[0], weight.shape[0]
         device = states.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else states.dtype
+        dtype = compute_dtype(states)
         table, loss, num_correct = weight.to(dtype), states.new_zeros((), dtype=torch.float32), 0
         masked = original_ids != -100
         num_masked = masked.sum().clamp(min=1)

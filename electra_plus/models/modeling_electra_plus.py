@@ -32,7 +32,8 @@ from .layers_electra_plus import (
     ElectraPlusSelfAttention,
 )
 from .local_attention_electra_plus import block_length, block_mask
-from .packing_electra_plus import default_positions, flash_arguments, packed_document_ids
+from .packing_electra_plus import default_positions, flash_arguments, packed_document_ids, within_documents
+from .short_attention_electra_plus import compute_dtype, mask_to_add
 
 # Stock BERT's names -> ours, so that its folders load directly. ELECTRA's names are ours already.
 STOCK_BERT_KEY_MAPPING = {
@@ -273,6 +274,7 @@ class ElectraPlusModel(ElectraPlusPreTrainedModel):
     ) -> dict[str, Tensor | None]:
         """Return one mask for each kind of layer; `None` where nothing has to be hidden."""
         arguments = {"config": self.config, "inputs_embeds": hidden_states, "attention_mask": attention_mask}
+        sdpa = self.config._attn_implementation == "sdpa" and not self.config.is_decoder
         if document_ids is not None:
             # padding is a document of its own, so that its tokens have something to look at
             arguments["attention_mask"] = attention_mask = None
@@ -282,15 +284,23 @@ class ElectraPlusModel(ElectraPlusPreTrainedModel):
         if self.config.is_decoder:
             arguments["past_key_values"] = past_key_values
             make = {"full_attention": create_causal_mask, "sliding_attention": create_sliding_window_causal_mask}
+        elif sdpa and document_ids is not None:
+            make = {  # transformers calls its mask functions through vmap, which takes a while
+                "full_attention": lambda **_: within_documents(document_ids),
+                "sliding_attention": lambda **_: within_documents(document_ids, self.config.sliding_window),
+            }
         else:
             make = {
                 "full_attention": create_bidirectional_mask,
                 "sliding_attention": create_bidirectional_sliding_window_mask,
             }
-        masks = {kind: make[kind] for kind in sorted(set(self.config.layer_types))}
+        makers = {kind: make[kind] for kind in sorted(set(self.config.layer_types))}
         if self._attends_in_blocks(attention_mask, hidden_states.shape[1]):
-            masks["sliding_attention"] = partial(self._block_mask, document_ids=document_ids)
-        return {kind: make_mask(**arguments) for kind, make_mask in masks.items()}
+            makers["sliding_attention"] = partial(self._block_mask, document_ids=document_ids)
+        masks = {kind: make_mask(**arguments) for kind, make_mask in makers.items()}
+        if sdpa and hidden_states.device.type == "cpu":
+            masks = {kind: mask_to_add(mask, compute_dtype(hidden_states)) for kind, mask in masks.items()}
+        return masks
 
     def _attends_in_blocks(self, attention_mask: Tensor | None, length: int) -> bool:
         """Whether local layers can and should do without a mask of the whole row."""

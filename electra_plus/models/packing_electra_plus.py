@@ -8,6 +8,8 @@ padding; tokens attend within their document only, and positions restart in each
 import torch
 from torch import Tensor
 
+from .short_attention_electra_plus import mask_to_add
+
 
 def packed_document_ids(
     position_ids: Tensor | None = None,
@@ -122,6 +124,29 @@ def unpack_documents(states: Tensor, document_ids: Tensor) -> tuple[Tensor, Tens
     return rows, mask.long()
 
 
+def within_documents(document_ids: Tensor, window: int | None = None) -> Tensor:
+    r"""
+    Say which tokens of packed rows may see which.
+
+    Args:
+        document_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`)
+        window (`int`, *optional*): Tokens to each side that a token may see. `None` is all.
+
+    Returns:
+        `torch.BoolTensor` of shape `(batch_size, 1, sequence_length, sequence_length)`
+
+    Example:
+
+    >>> within_documents(torch.tensor([[0, 0, 0, 1]]), window=1).int().tolist()
+    [[[[1, 1, 0, 0], [1, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 1]]]]
+    """
+    same = document_ids[:, None, :, None] == document_ids[:, None, None, :]
+    if window is None:
+        return same
+    tokens = torch.arange(document_ids.shape[1], device=document_ids.device)
+    return same & ((tokens[:, None] - tokens).abs() <= window)
+
+
 def packed_attention_mask(document_ids: Tensor, dtype: torch.dtype) -> Tensor:
     r"""
     Return a mask for models that know nothing of documents, to be added to the scores.
@@ -138,8 +163,7 @@ def packed_attention_mask(document_ids: Tensor, dtype: torch.dtype) -> Tensor:
     >>> (packed_attention_mask(torch.tensor([[0, 0, 1]]), torch.float32) == 0).int().tolist()
     [[[[1, 1, 0], [1, 1, 0], [0, 0, 1]]]]
     """
-    same = document_ids[:, None, :, None] == document_ids[:, None, None, :]
-    return torch.zeros(same.shape, dtype=dtype, device=same.device).masked_fill(~same, torch.finfo(dtype).min)
+    return mask_to_add(within_documents(document_ids), dtype)
 
 
 def flash_arguments(document_ids: Tensor) -> dict[str, Tensor | int]:
