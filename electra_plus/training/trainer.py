@@ -41,7 +41,7 @@ from electra_plus.training.arguments import ElectraPlusTrainingArguments
 from electra_plus.training.callbacks import MaskingStepCallback
 from electra_plus.training.figures import PretrainingFigures
 from electra_plus.training.flops import measured_peak_flops, training_flops
-from electra_plus.training.health import TrainingHealth
+from electra_plus.training.health import TrainingHealth, refuse_broken_weights
 from electra_plus.training.regimes import make_regime
 
 logger = logging.get_logger(__name__)
@@ -338,7 +338,7 @@ class ElectraPlusTrainer(Trainer):
     def _save_checkpoint(self, model: nn.Module, trial) -> None:
         run_dir = Path(self._get_output_dir(trial))
         name = f"checkpoint-{self.state.global_step}"
-        self._refuse_broken_weights(name)
+        refuse_broken_weights(self.model, self.accelerator, name)
         try:
             with self._writing_aside(run_dir) as aside:
                 super()._save_checkpoint(model, trial)
@@ -369,15 +369,6 @@ class ElectraPlusTrainer(Trainer):
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         if self._aside is None:  # else the checkpoint is not in its place yet
             super()._push_from_checkpoint(checkpoint_folder)
-
-    def _refuse_broken_weights(self, name: str) -> None:
-        """Raise rather than write weights that are not numbers over a run that has good ones."""
-        finite = torch.stack([p.isfinite().all() for p in self.model.parameters()]).all().to(self.args.device)
-        if not bool(self.accelerator.gather(finite[None]).all()):
-            raise FloatingPointError(
-                f"{name} is not written: weights are not finite numbers. Checkpoints written before are intact. Lower "
-                "`learning_rate`, lengthen `warmup_steps`, or set `max_grad_norm`; then start again."
-            )
 
     def _save_progress(self, folder: Path) -> None:
         """Save what the next log needs from the steps before this checkpoint."""
