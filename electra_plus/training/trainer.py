@@ -10,7 +10,6 @@ What it does otherwise than `Trainer`:
 - Logs hold what the original logs, and speed; a run that goes wrong says so.
 """
 
-import copy
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -282,9 +281,7 @@ class ElectraPlusTrainer(Trainer):
         """Return the data of an evaluation, whose masks are numbered from 0 and do not advance those of the training."""
         of_training = self.data_collator
         if isinstance(of_training, DataCollatorForReplacedTokenDetection):
-            self.data_collator = copy.copy(of_training)
-            self.data_collator.start_at(0)
-            self.data_collator.final_mask_rate = None  # evaluations stay comparable
+            self.data_collator = of_training.for_evaluation()
         try:
             return super().get_eval_dataloader(eval_dataset)
         finally:
