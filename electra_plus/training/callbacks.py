@@ -1,5 +1,6 @@
 """Callbacks for the stock `Trainer`: the original's training log, and masks that a resumed run repeats."""
 
+from torch.utils.data import IterableDataset
 from transformers import TrainerCallback
 
 from electra_plus.training.figures import PretrainingFigures
@@ -42,7 +43,14 @@ class MaskingStepCallback(TrainerCallback):
 
     def __init__(self, collator):
         self.collator = collator
+        self._resumes = False
 
-    def on_epoch_begin(self, args, state, control, **kwargs):
+    def on_train_begin(self, args, state, control, **kwargs):
+        self._resumes = state.global_step > 0 and not args.ignore_data_skip
+
+    def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs):
+        # a stream's first batches are made again after a resume, and dropped
+        made_again = self._resumes and isinstance(train_dataloader.dataset, IterableDataset)
+        self._resumes = False
         # workers are copies made after this point, so they start from the same number
-        self.collator.start_at(state.global_step * args.gradient_accumulation_steps)
+        self.collator.start_at(0 if made_again else state.global_step * args.gradient_accumulation_steps)

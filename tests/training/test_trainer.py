@@ -15,8 +15,11 @@ from trainer_helpers import losses, make_trainer, weights
 from transformers import TrainingArguments
 
 from electra_plus import ElectraPlusForMaskedLM, ElectraPlusTrainer
+from electra_plus.data.sources import find_sources
+from electra_plus.data.streaming import StreamingRows
 from electra_plus.optim.adam import AdamWithoutBiasCorrection
 from electra_plus.optim.muon import MuonWithAdamW
+from electra_plus.samples import sample_path
 from electra_plus.training.checkpoints import what_is_wrong
 
 REGIMES = {
@@ -58,6 +61,23 @@ def test_a_resumed_run_is_the_uninterrupted_one(regime, tmp_path, tokenizer, rea
     same = ("generator_loss", "discriminator_loss", "detection_auc", "padding_rate", "step")
     for ours, theirs in zip(resumed.state.log_history, whole.state.log_history, strict=True):
         assert {name: ours.get(name) for name in same} == {name: theirs.get(name) for name in same}
+
+
+@pytest.mark.parametrize("length_ramp", [None, (8, 32, 6)])
+def test_a_resumed_run_on_a_stream_is_the_uninterrupted_one(length_ramp, tmp_path, tokenizer):
+    how = {"length_ramp": length_ramp, "gradient_accumulation_steps": 2, "save_strategy": "steps", "save_steps": 1}
+
+    def trainer():
+        rows = StreamingRows(find_sources([sample_path("reviews.txt.gz")]), tokenizer, row_length=32)
+        return make_trainer(tmp_path, tokenizer, rows, **how)
+
+    whole = trainer()
+    whole.train()
+    for step in (3, 4):
+        (tmp_path / f"checkpoint-{step}").rename(tmp_path / f"away-{step}")
+    resumed = trainer()
+    resumed.train(resume_from_checkpoint=True)
+    assert_same_run(resumed, whole)
 
 
 def test_a_finished_run_stays_as_it_is(tmp_path, tokenizer, real_rows):
