@@ -37,6 +37,7 @@ from electra_plus.optim.muon import MuonWithAdamW
 from electra_plus.optim.schedules import original_schedule
 from electra_plus.training import checkpoints
 from electra_plus.training.arguments import ElectraPlusTrainingArguments
+from electra_plus.training.batch_ramp import BatchRampSampler, batch_ramp_loader
 from electra_plus.training.callbacks import MaskingStepCallback
 from electra_plus.training.figures import PretrainingFigures
 from electra_plus.training.flops import measured_peak_flops, training_flops
@@ -111,6 +112,7 @@ class ElectraPlusTrainer(Trainer):
         self.health = TrainingHealth()
         self._position = (-1, 0)  # optimizer step and micro-batches seen in it
         self._generator_grad_norm: torch.Tensor | None = None
+        self._batch_ramp: BatchRampSampler | None = None
         self._log_flops, self._peak_flops = 0.0, args.peak_flops
         self._aside: str | None = None  # where a checkpoint is being written
 
@@ -201,6 +203,21 @@ class ElectraPlusTrainer(Trainer):
 
     # ---- steps ----
 
+    def get_train_dataloader(self):
+        """Return the batches to train on, which grow if the arguments ask for it."""
+        if self.args.initial_train_batch_size is None or self.train_dataset is None:
+            return super().get_train_dataloader()
+        collator = self._get_collator_with_removed_columns(self.data_collator, description="Training")
+        loader = batch_ramp_loader(self.args, self.train_dataset, collator)
+        self._batch_ramp = loader.batch_sampler
+        return self.accelerator.prepare(loader)
+
+    def set_initial_training_values(self, args, dataloader):
+        """Return what `Trainer` counts before it starts, with the rows that a ramp of the batch takes."""
+        values = super().set_initial_training_values(args, dataloader)
+        num_rows = values[3] if self._batch_ramp is None else self._batch_ramp.rows_before(args.max_steps)
+        return (*values[:3], num_rows, *values[4:])
+
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch=None) -> torch.Tensor:
         """Take a micro-batch, with the randomness that belongs to its number, as the regime wants it."""
         step = self.state.global_step
@@ -249,13 +266,22 @@ class ElectraPlusTrainer(Trainer):
             if self._log_flops and self._peak_flops:
                 logs["flops_utilization"] = round(self._log_flops / seconds / self._peak_flops, 4)
             self._log_flops = 0.0
-            num_done = self.state.global_step - self._initial_global_step
-            if num_done and start_time is not None:
-                left = self.state.max_steps - self.state.global_step
-                logs["eta_seconds"] = round(left * self.figures.seconds_since_start / num_done)
+            step = self.state.global_step
+            first, now, last = map(self._work_before, (self._initial_global_step, step, self.state.max_steps))
+            if now > first and start_time is not None:
+                logs["eta_seconds"] = round((last - now) * self.figures.seconds_since_start / (now - first))
+            if self._batch_ramp is not None:
+                logs["rows_per_step"] = self._batch_ramp.rows_per_step(step - 1)
+            if getattr(self.data_collator, "length_ramp", None) is not None:
+                last_batch = step * self.args.gradient_accumulation_steps - 1
+                logs["row_length"] = self.data_collator.length_ramp.row_length_at(last_batch)
             for warning in self.health.check(logs, self.state.global_step, self.state.max_steps):
                 logger.warning(warning)
         super().log(logs, start_time)
+
+    def _work_before(self, step: int) -> int:
+        """Return the steps before this one, or the rows in them where steps differ: what time goes with."""
+        return step if self._batch_ramp is None else self._batch_ramp.rows_before(step)
 
     def _inner_training_loop(self, *args, **kwargs):
         if self._peak_flops is None and self._pretrains:
