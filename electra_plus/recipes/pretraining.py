@@ -160,9 +160,8 @@ def pretrain(settings: PretrainingSettings, resume: bool = False, restart: bool 
     ElectraPlusConfig.preset(settings.preset, **probe)
 
     if settings.dataset is not None:
-        rows, held_out, tokenizer, manifest = load_prepared(
-            settings.dataset, rank=0, world_size=1
-        )  # the trainer shares out
+        # one share: the trainer deals out
+        rows, held_out, tokenizer, manifest = load_prepared(settings.dataset, rank=0, world_size=1)
         length_ramp = make_length_ramp(settings, arguments, manifest["row_length"])
     else:
         length_ramp = make_length_ramp(settings, arguments, settings.row_length)
