@@ -1,11 +1,13 @@
 """Batches that grow in the course of a training."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count, islice
 
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 from transformers import TrainingArguments
+from transformers.trainer_utils import seed_worker
 
 from electra_plus.data.masking import hashed_seed
 
@@ -107,7 +109,7 @@ def batch_ramp_loader(args: TrainingArguments, dataset: Dataset, collator: Calla
         args.gradient_accumulation_steps * args.world_size,
         args.seed if args.data_seed is None else args.data_seed,
     )
-    return DataLoader(
+    return DataLoader(  # for the rest as `Trainer` makes it
         dataset,
         batch_sampler=sampler,
         collate_fn=collator,
@@ -115,6 +117,9 @@ def batch_ramp_loader(args: TrainingArguments, dataset: Dataset, collator: Calla
         pin_memory=args.dataloader_pin_memory,
         persistent_workers=args.dataloader_persistent_workers,
         prefetch_factor=args.dataloader_prefetch_factor,
+        multiprocessing_context=args.dataloader_multiprocessing_context,
+        in_order=args.dataloader_in_order,
+        worker_init_fn=partial(seed_worker, num_workers=args.dataloader_num_workers, rank=args.process_index),
     )
 
 

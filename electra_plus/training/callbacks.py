@@ -46,8 +46,6 @@ class MaskingStepCallback(TrainerCallback):
 
     def __init__(self, collator):
         self.collator = collator
-        self._resumes = False
-
         self._made_again = False
 
     def on_train_begin(self, args, state, control, train_dataloader=None, **kwargs):

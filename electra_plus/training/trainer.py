@@ -6,6 +6,7 @@ What it does otherwise than `Trainer`:
 - Every micro-batch has a number that counts through the whole run and over all processes. Masks, draws and dropout follow from
   `seed` and that number alone, so a resumed run, a run with evaluations in between, and a run on several processes with the same
   batches give the same numbers as an uninterrupted one on one process.
+- Batches may grow from step to step; the whole training is one epoch then.
 - Checkpoints are written aside and moved to their place when complete, with checksums; resuming takes the last one that is whole.
 - Logs hold what the original logs, and speed; a run that goes wrong says so.
 """
