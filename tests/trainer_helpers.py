@@ -9,6 +9,7 @@ from electra_plus import (
     ElectraPlusTrainer,
     ElectraPlusTrainingArguments,
 )
+from electra_plus.data.length_ramp import LengthRamp
 
 STOCK_ARGUMENTS = {
     "max_steps": 4,
@@ -25,8 +26,10 @@ STOCK_ARGUMENTS = {
 ARGUMENTS = {**STOCK_ARGUMENTS, "peak_flops": 1e11, "seed": 1}
 
 
-def make_trainer(output_dir, tokenizer, rows, model=None, eval_rows=None, **arguments) -> ElectraPlusTrainer:
-    """Return a trainer of a joint model with dropout; `model` may be fields of its configuration."""
+def make_trainer(
+    output_dir, tokenizer, rows, model=None, eval_rows=None, length_ramp=None, **arguments
+) -> ElectraPlusTrainer:
+    """Return a trainer of a joint model with dropout; `model` may be fields of its configuration, `length_ramp` numbers."""
     if model is None or isinstance(model, dict):
         torch.manual_seed(0)
         fields = {"hidden_dropout_prob": 0.1, "generator": {"hidden_dropout_prob": 0.1}, **(model or {})}
@@ -36,7 +39,9 @@ def make_trainer(output_dir, tokenizer, rows, model=None, eval_rows=None, **argu
         args=ElectraPlusTrainingArguments(str(output_dir), **{**ARGUMENTS, **arguments}),
         train_dataset=rows,
         eval_dataset=eval_rows,
-        data_collator=DataCollatorForReplacedTokenDetection(tokenizer, seed=3),
+        data_collator=DataCollatorForReplacedTokenDetection(
+            tokenizer, seed=3, length_ramp=length_ramp and LengthRamp(*length_ramp)
+        ),
         processing_class=tokenizer,
     )
 

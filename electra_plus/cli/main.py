@@ -122,8 +122,9 @@ def _add_pretrain(commands) -> None:
         "pretrain",
         help="pretrain generator and discriminator on a prepared folder or text files",
         description="Pretrain generator and discriminator on a folder that `electra-plus prepare` wrote, or on text files. A YAML "
-        "file holds the settings: dataset or train_files, output_dir, tokenizer, preset, model, row_length, mask_rate, whole_word, validation_files, seed, and "
-        "training (arguments of transformers.TrainingArguments, and regime, generator_learning_rate and the like of "
+        "file holds the settings: dataset or train_files, output_dir, tokenizer, preset, model, row_length, initial_row_length, "
+        "length_ramp, mask_rate, final_mask_rate, whole_word, validation_files, seed, and training (arguments of "
+        "transformers.TrainingArguments, and regime, generator_learning_rate, initial_train_batch_size and the like of "
         "ElectraPlusTrainingArguments). Flags replace what the file says. The same command again goes on from the last whole "
         "checkpoint in the output folder, and ends as if it had never been interrupted. Several processes: "
         "torchrun --nproc_per_node 2 -m electra_plus pretrain ...",

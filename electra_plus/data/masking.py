@@ -1,5 +1,6 @@
 """Masking for replaced token detection: which slots the generator must fill, and what it sees there."""
 
+import copy
 import hashlib
 import importlib.util
 import itertools
@@ -12,6 +13,7 @@ from torch import Generator, Tensor
 from torch.utils.data import get_worker_info
 from transformers import PreTrainedTokenizerBase
 
+from electra_plus.data.length_ramp import LengthRamp
 from electra_plus.data.row_rules import document_numbers
 
 
@@ -120,9 +122,13 @@ class DataCollatorForReplacedTokenDetection:
         final_mask_rate (`float`, *optional*):
             What `mask_rate` becomes, in even steps from batch to batch over `num_batches`. `None` keeps it.
         num_batches (`int`, *optional*): Of the whole training in this process: optimizer steps times accumulated batches.
+        length_ramp ([`LengthRamp`], *optional*):
+            Cut the rows of the first batches into shorter ones. The fraction masked stays the same, but for rounding in each
+            row. `None` never cuts.
 
     Raises:
-        ValueError: A rate outside its range, or a tokenizer without mask token or, for `whole_word`, without `##` tokens.
+        ValueError: A rate outside its range, a tokenizer without mask token or, for `whole_word`, without `##` tokens, or
+            shorter rows than `pad_to_multiple_of` allows.
 
     Example:
 
@@ -152,6 +158,7 @@ class DataCollatorForReplacedTokenDetection:
         rank: int | None = None,
         final_mask_rate: float | None = None,
         num_batches: int | None = None,
+        length_ramp: LengthRamp | None = None,
     ):
         if tokenizer.mask_token_id is None:
             raise ValueError(
@@ -166,10 +173,16 @@ class DataCollatorForReplacedTokenDetection:
             raise ValueError(f"`final_mask_rate` needs `num_batches`, at least 1, got {num_batches}.")
         if not 0 <= keep_rate <= 1:
             raise ValueError(f"`keep_rate` must be in [0, 1], got {keep_rate}.")
+        if length_ramp is not None and length_ramp.initial_row_length % (pad_to_multiple_of or 1):
+            raise ValueError(
+                f"`initial_row_length` ({length_ramp.initial_row_length}) must be a multiple of `pad_to_multiple_of` "
+                f"({pad_to_multiple_of}), or short rows would be padded. Lower the latter."
+            )
         self.tokenizer = tokenizer
         self.mask_rate = mask_rate
         self.final_mask_rate = final_mask_rate
         self.num_batches = num_batches
+        self.length_ramp = length_ramp
         self.keep_rate = keep_rate
         self.whole_word = whole_word
         self.pad_to_multiple_of = pad_to_multiple_of
@@ -197,6 +210,13 @@ class DataCollatorForReplacedTokenDetection:
         self._first_step = step
         self._num_calls = 0
 
+    def for_evaluation(self) -> "DataCollatorForReplacedTokenDetection":
+        """Return a collator that masks the same way, from batch 0 and without schedules, so that evaluations stay comparable."""
+        collator = copy.copy(self)
+        collator.start_at(0)
+        collator.final_mask_rate = collator.length_ramp = None
+        return collator
+
     def mask_rate_at(self, step: int) -> float:
         """Return the fraction of tokens to choose in batch number `step` of a process."""
         if self.final_mask_rate is None:
@@ -204,20 +224,22 @@ class DataCollatorForReplacedTokenDetection:
         share = min(1.0, step / self.num_batches)
         return self.mask_rate + share * (self.final_mask_rate - self.mask_rate)
 
-    def _next_batch(self, step: int | None) -> tuple[int, Generator]:
-        """Return the number of a batch and its source of randomness."""
-        if step is None:
-            # Workers take turns: batch k comes from worker k % num_workers. Counting like this gives batch k the same
-            # masks whatever the number of workers.
-            worker = get_worker_info()
-            call = self._num_calls if worker is None else self._num_calls * worker.num_workers + worker.id
-            step = self._first_step + call
-            self._num_calls += 1
+    def _next_step(self) -> int:
+        """Return the number of the next batch."""
+        # Workers take turns: batch k comes from worker k % num_workers. Counting like this gives batch k the same masks
+        # whatever the number of workers.
+        worker = get_worker_info()
+        call = self._num_calls if worker is None else self._num_calls * worker.num_workers + worker.id
+        self._num_calls += 1
+        return self._first_step + call
+
+    def _rng_of(self, step: int) -> Generator:
+        """Return the source of randomness of a batch."""
         rank = int(os.environ.get("RANK", 0)) if self.rank is None else self.rank
         # Batches are numbered over all processes, as the stock Trainer deals them out: several processes then give the masks
         # that one gives which accumulates as many batches.
         number = step * max(int(os.environ.get("WORLD_SIZE", 1)), rank + 1) + rank
-        return step, Generator().manual_seed(hashed_seed(f"{self.seed},0,{number}"))
+        return Generator().manual_seed(hashed_seed(f"{self.seed},0,{number}"))
 
     def __call__(
         self, features: Sequence[Mapping[str, object] | Sequence[int]], step: int | None = None
@@ -238,9 +260,12 @@ class DataCollatorForReplacedTokenDetection:
             the batch, -1 for padding), as [`DataCollatorForPacking`] makes them.
 
         Raises:
-            ValueError: `document_lengths` or `document_ids` do not cover the tokens of their row.
+            ValueError: `document_lengths` or `document_ids` do not cover the tokens of their row, or a row cannot be cut.
         """
+        step = self._next_step() if step is None else step
         rows = [dict(row) if isinstance(row, Mapping) else {"input_ids": list(row)} for row in features]
+        if self.length_ramp is not None and step < self.length_ramp.num_batches:
+            rows = [piece for row in rows for piece in self.length_ramp.cut(_with_document_ids(row), step)]
         special_masks = [row.pop("special_tokens_mask", None) for row in rows]
         documents = [_documents_of_row(row) for row in rows]
         batch = self.tokenizer.pad(rows, return_tensors="pt", pad_to_multiple_of=self.pad_to_multiple_of)
@@ -277,7 +302,8 @@ class DataCollatorForReplacedTokenDetection:
         Returns:
             `tuple`: masked ids and labels, both of shape `(batch_size, sequence_length)`.
         """
-        step, rng = self._next_batch(step)
+        step = self._next_step() if step is None else step
+        rng = self._rng_of(step)
         num_masked = num_slots_to_mask(num_tokens, candidates.sum(dim=1), self.mask_rate_at(step))
         if self.whole_word:
             chosen = choose_whole_words(candidates, self._word_continuations(input_ids), num_masked, rng)
@@ -310,6 +336,12 @@ def _documents_of_row(row: dict[str, object]) -> list[int] | None:
             f"`document_ids` must have one number for each of the row's {num_tokens} tokens, got {len(numbers)}."
         )
     return None if numbers is None else list(numbers)
+
+
+def _with_document_ids(row: dict[str, object]) -> dict[str, object]:
+    """Say of each token what `document_lengths` says of the row, so that pieces of the row can say it too."""
+    numbers = _documents_of_row(row)
+    return row if numbers is None else {**row, "document_ids": numbers}
 
 
 def _packed_fields(documents: Sequence[list[int] | None], attention_mask: Tensor, pads_left: bool) -> dict[str, Tensor]:

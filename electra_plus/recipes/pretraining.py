@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, TrainingArguments
 
 from electra_plus.data.corpus import TokenRows, pack_rows, read_documents
+from electra_plus.data.length_ramp import LengthRamp
 from electra_plus.data.masking import DataCollatorForReplacedTokenDetection
 from electra_plus.data.prepared import load_prepared
 from electra_plus.data.tokenization import load_tokenizer, train_wordpiece_tokenizer
@@ -81,11 +82,15 @@ class PretrainingSettings:
         mask_rate (`float`, *optional*, defaults to 0.15): Fraction of tokens to mask.
         final_mask_rate (`float`, *optional*): What it becomes, evenly until the last step. `None` keeps it.
         whole_word (`bool`, *optional*, defaults to `False`): Mask whole words.
+        initial_row_length (`int`, *optional*):
+            Tokens of rows at first, as many in a batch: `row_length` (a dataset's own, if that is given) halved once or more.
+            `None` begins with whole rows.
+        length_ramp (`float`, *optional*): Fraction of the training over which rows double until they are whole, in (0, 1].
         validation_files (`list[str]`, *optional*): Held-out text. `None` holds out every hundredth row.
         seed (`int`, *optional*, defaults to 0): Of weights, order and masks.
         training (`dict`, *optional*):
             Arguments of [`ElectraPlusTrainingArguments`]: those of `transformers.TrainingArguments`, and `regime`,
-            `generator_learning_rate` and so on.
+            `generator_learning_rate`, `initial_train_batch_size` and so on.
     """
 
     output_dir: str
@@ -102,6 +107,8 @@ class PretrainingSettings:
     mask_rate: float = 0.15
     final_mask_rate: float | None = None
     whole_word: bool = False
+    initial_row_length: int | None = None
+    length_ramp: float | None = None
     validation_files: list[str] | None = None
     seed: int = 0
     training: dict[str, Any] = field(default_factory=dict)
@@ -153,8 +160,11 @@ def pretrain(settings: PretrainingSettings, resume: bool = False, restart: bool 
     ElectraPlusConfig.preset(settings.preset, **probe)
 
     if settings.dataset is not None:
-        rows, held_out, tokenizer, _ = load_prepared(settings.dataset, rank=0, world_size=1)  # the trainer shares out
+        # one share: the trainer deals out
+        rows, held_out, tokenizer, manifest = load_prepared(settings.dataset, rank=0, world_size=1)
+        length_ramp = make_length_ramp(settings, arguments, manifest["row_length"])
     else:
+        length_ramp = make_length_ramp(settings, arguments, settings.row_length)
         rows, held_out, tokenizer = rows_of_text(settings, output_dir if checkpoint else None)
     if settings.validation_files is not None:
         held_out = pack_rows(read_documents(settings.validation_files), tokenizer, settings.row_length)
@@ -178,6 +188,7 @@ def pretrain(settings: PretrainingSettings, resume: bool = False, restart: bool 
         mask_rate=settings.mask_rate,
         final_mask_rate=settings.final_mask_rate,
         num_batches=max(1, arguments.max_steps * arguments.gradient_accumulation_steps),
+        length_ramp=length_ramp,
         whole_word=settings.whole_word,
         seed=settings.seed,
     )
@@ -194,6 +205,23 @@ def pretrain(settings: PretrainingSettings, resume: bool = False, restart: bool 
     figures = trainer.evaluate()
     trainer.save_metrics("eval", figures)
     return figures
+
+
+def make_length_ramp(settings: PretrainingSettings, arguments: TrainingArguments, row_length: int) -> LengthRamp | None:
+    """Return the lengths of rows, batch by batch, for rows of `row_length` tokens; `None` if they are whole from the start."""
+    initial, fraction = settings.initial_row_length, settings.length_ramp
+    if initial is None and fraction is None:
+        return None
+    if initial is None or fraction is None:
+        raise ValueError(
+            f"`initial_row_length` and `length_ramp` need each other, got {initial} and {fraction}. Give both or none."
+        )
+    if not 0 < fraction <= 1:
+        raise ValueError(f"`length_ramp` must be in (0, 1], a fraction of the training, got {fraction}.")
+    if arguments.max_steps < 1:
+        raise ValueError("`length_ramp` needs `training: {max_steps: ...}`, of which it is a fraction.")
+    num_batches = round(fraction * arguments.max_steps * arguments.gradient_accumulation_steps)
+    return LengthRamp(initial, row_length, max(1, num_batches))
 
 
 def make_model(settings: PretrainingSettings, tokenizer: PreTrainedTokenizerBase):

@@ -7,6 +7,7 @@ import torch
 from transformers import TrainingArguments
 from transformers.integrations import is_tensorboard_available
 
+from electra_plus.training.batch_ramp import check_batch_ramp
 from electra_plus.training.regimes import make_regime
 
 OWN_OPTIMIZERS = ("original", "muon")
@@ -36,6 +37,14 @@ class ElectraPlusTrainingArguments(TrainingArguments):
             Factor of the learning rate from each layer to the one below it, in (0, 1]; 0.8 in the paper's fine-tuning of small
             and base models. `None` is the same rate for all.
         layerwise_lr_decay_as_released (`bool`, *optional*, defaults to `False`): With the released code's one factor more.
+        initial_train_batch_size (`int`, *optional*):
+            Rows in a device's batch of the first step; the batch then grows evenly to `per_device_train_batch_size`. Needs
+            `max_steps` and a dataset with a length; the whole training then is one epoch. The learning rate follows its schedule
+            as without a ramp. Each size is a new shape for a compiled model. `None` begins with full batches.
+
+            Source: McCandlish et al. 2018, https://arxiv.org/abs/1812.06162 (the batch that pays grows as the loss falls); Smith
+            et al. 2018, https://arxiv.org/abs/1711.00489 (growing it instead of lowering the learning rate).
+        batch_size_ramp (`float`, *optional*): Fraction of `max_steps` over which the batch grows, in (0, 1].
         peak_flops (`float`, *optional*):
             Floating-point operations a second that the device can do, for the utilisation that is logged. `None` measures a
             matrix product at the start of the training.
@@ -50,6 +59,10 @@ class ElectraPlusTrainingArguments(TrainingArguments):
     generator_max_grad_norm: float | None = field(default=None, metadata={"help": "clip the generator alone"})
     layerwise_lr_decay: float | None = field(default=None, metadata={"help": "factor from layer to layer"})
     layerwise_lr_decay_as_released: bool = field(default=False, metadata={"help": "one factor more"})
+    initial_train_batch_size: int | None = field(
+        default=None, metadata={"help": "rows a device; grows to the full batch"}
+    )
+    batch_size_ramp: float | None = field(default=None, metadata={"help": "fraction of max_steps"})
     peak_flops: float | None = field(default=None, metadata={"help": "of the device; default: measured"})
     # None: TensorBoard where it is installed
     report_to: None | str | list[str] = field(
@@ -74,6 +87,7 @@ class ElectraPlusTrainingArguments(TrainingArguments):
             self.report_to = "tensorboard" if is_tensorboard_available() else "none"
         super().__post_init__()
         make_regime(self.regime, self.regime_kwargs)
+        check_batch_ramp(self)
         if self.layerwise_lr_decay is not None and not 0 < self.layerwise_lr_decay <= 1:
             raise ValueError(
                 f"`layerwise_lr_decay` must be in (0, 1], got {self.layerwise_lr_decay}. The paper has 0.8."

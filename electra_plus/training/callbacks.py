@@ -1,5 +1,6 @@
 """Callbacks for the stock `Trainer`: the original's training log, and masks that a resumed run repeats."""
 
+from torch.utils.data import IterableDataset
 from transformers import TrainerCallback
 
 from electra_plus.training.figures import PretrainingFigures
@@ -38,11 +39,27 @@ class MaskingStepCallback(TrainerCallback):
 
     Args:
         collator ([`DataCollatorForReplacedTokenDetection`]): The one the trainer uses.
+
+    Raises:
+        ValueError: When training begins: the collator's rows grow, and are a stream's on several processes.
     """
 
     def __init__(self, collator):
         self.collator = collator
+        self._made_again = False
+
+    def on_train_begin(self, args, state, control, train_dataloader=None, **kwargs):
+        streams = isinstance(train_dataloader.dataset, IterableDataset)
+        if streams and args.world_size > 1 and self.collator.length_ramp is not None:
+            # accelerate makes the batches of all processes in one, whose numbers run ahead, and joins them
+            raise ValueError(
+                f"`length_ramp` needs a dataset with a length on {args.world_size} processes, got a stream. Prepare the rows "
+                "with another rule than `stream`, or leave it out."
+            )
+        # a stream's first batches are made again after a resume, and dropped
+        self._made_again = streams and not args.ignore_data_skip
 
     def on_epoch_begin(self, args, state, control, **kwargs):
         # workers are copies made after this point, so they start from the same number
-        self.collator.start_at(state.global_step * args.gradient_accumulation_steps)
+        self.collator.start_at(0 if self._made_again else state.global_step * args.gradient_accumulation_steps)
+        self._made_again = False

@@ -2,6 +2,9 @@
 
 import math
 
+import torch
+from accelerate import Accelerator
+from torch import nn
 from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
@@ -80,3 +83,23 @@ class TrainingHealth:
             return False
         self.said.add(what)
         return True
+
+
+def refuse_broken_weights(model: nn.Module, accelerator: Accelerator, name: str) -> None:
+    """
+    Raise rather than write weights that are not numbers over a run that has good ones.
+
+    Args:
+        model (`nn.Module`): In this process.
+        accelerator ([`~accelerate.Accelerator`]): Asks all processes.
+        name (`str`): Of the checkpoint.
+
+    Raises:
+        FloatingPointError: In some process a weight is infinite or NaN.
+    """
+    finite = torch.stack([p.isfinite().all() for p in model.parameters()]).all().to(accelerator.device)
+    if not bool(accelerator.gather(finite[None]).all()):
+        raise FloatingPointError(
+            f"{name} is not written: weights are not finite numbers. Checkpoints written before are intact. Lower "
+            "`learning_rate`, lengthen `warmup_steps`, or set `max_grad_norm`; then start again."
+        )

@@ -6,11 +6,11 @@ What it does otherwise than `Trainer`:
 - Every micro-batch has a number that counts through the whole run and over all processes. Masks, draws and dropout follow from
   `seed` and that number alone, so a resumed run, a run with evaluations in between, and a run on several processes with the same
   batches give the same numbers as an uninterrupted one on one process.
+- Batches may grow from step to step; the whole training is one epoch then.
 - Checkpoints are written aside and moved to their place when complete, with checksums; resuming takes the last one that is whole.
 - Logs hold what the original logs, and speed; a run that goes wrong says so.
 """
 
-import copy
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,10 +38,11 @@ from electra_plus.optim.muon import MuonWithAdamW
 from electra_plus.optim.schedules import original_schedule
 from electra_plus.training import checkpoints
 from electra_plus.training.arguments import ElectraPlusTrainingArguments
+from electra_plus.training.batch_ramp import BatchRampSampler, batch_ramp_loader
 from electra_plus.training.callbacks import MaskingStepCallback
 from electra_plus.training.figures import PretrainingFigures
 from electra_plus.training.flops import measured_peak_flops, training_flops
-from electra_plus.training.health import TrainingHealth
+from electra_plus.training.health import TrainingHealth, refuse_broken_weights
 from electra_plus.training.regimes import make_regime
 
 logger = logging.get_logger(__name__)
@@ -112,6 +113,7 @@ class ElectraPlusTrainer(Trainer):
         self.health = TrainingHealth()
         self._position = (-1, 0)  # optimizer step and micro-batches seen in it
         self._generator_grad_norm: torch.Tensor | None = None
+        self._batch_ramp: BatchRampSampler | None = None
         self._log_flops, self._peak_flops = 0.0, args.peak_flops
         self._aside: str | None = None  # where a checkpoint is being written
 
@@ -202,6 +204,21 @@ class ElectraPlusTrainer(Trainer):
 
     # ---- steps ----
 
+    def get_train_dataloader(self):
+        """Return the batches to train on, which grow if the arguments ask for it."""
+        if self.args.initial_train_batch_size is None or self.train_dataset is None:
+            return super().get_train_dataloader()
+        collator = self._get_collator_with_removed_columns(self.data_collator, description="Training")
+        loader = batch_ramp_loader(self.args, self.train_dataset, collator)
+        self._batch_ramp = loader.batch_sampler
+        return self.accelerator.prepare(loader)
+
+    def set_initial_training_values(self, args, dataloader):
+        """Return what `Trainer` counts before it starts, with the rows that a ramp of the batch takes."""
+        values = super().set_initial_training_values(args, dataloader)
+        num_rows = values[3] if self._batch_ramp is None else self._batch_ramp.rows_before(args.max_steps)
+        return (*values[:3], num_rows, *values[4:])
+
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch=None) -> torch.Tensor:
         """Take a micro-batch, with the randomness that belongs to its number, as the regime wants it."""
         step = self.state.global_step
@@ -250,13 +267,22 @@ class ElectraPlusTrainer(Trainer):
             if self._log_flops and self._peak_flops:
                 logs["flops_utilization"] = round(self._log_flops / seconds / self._peak_flops, 4)
             self._log_flops = 0.0
-            num_done = self.state.global_step - self._initial_global_step
-            if num_done and start_time is not None:
-                left = self.state.max_steps - self.state.global_step
-                logs["eta_seconds"] = round(left * self.figures.seconds_since_start / num_done)
+            step = self.state.global_step
+            first, now, last = map(self._work_before, (self._initial_global_step, step, self.state.max_steps))
+            if now > first and start_time is not None:
+                logs["eta_seconds"] = round((last - now) * self.figures.seconds_since_start / (now - first))
+            if self._batch_ramp is not None:
+                logs["rows_per_step"] = self._batch_ramp.rows_per_step(step - 1)
+            if getattr(self.data_collator, "length_ramp", None) is not None:
+                last_batch = step * self.args.gradient_accumulation_steps - 1
+                logs["row_length"] = self.data_collator.length_ramp.row_length_at(last_batch)
             for warning in self.health.check(logs, self.state.global_step, self.state.max_steps):
                 logger.warning(warning)
         super().log(logs, start_time)
+
+    def _work_before(self, step: int) -> int:
+        """Return the steps before this one, or the rows in them where steps differ: what time goes with."""
+        return step if self._batch_ramp is None else self._batch_ramp.rows_before(step)
 
     def _inner_training_loop(self, *args, **kwargs):
         if self._peak_flops is None and self._pretrains:
@@ -282,9 +308,7 @@ class ElectraPlusTrainer(Trainer):
         """Return the data of an evaluation, whose masks are numbered from 0 and do not advance those of the training."""
         of_training = self.data_collator
         if isinstance(of_training, DataCollatorForReplacedTokenDetection):
-            self.data_collator = copy.copy(of_training)
-            self.data_collator.start_at(0)
-            self.data_collator.final_mask_rate = None  # evaluations stay comparable
+            self.data_collator = of_training.for_evaluation()
         try:
             return super().get_eval_dataloader(eval_dataset)
         finally:
@@ -338,7 +362,7 @@ class ElectraPlusTrainer(Trainer):
     def _save_checkpoint(self, model: nn.Module, trial) -> None:
         run_dir = Path(self._get_output_dir(trial))
         name = f"checkpoint-{self.state.global_step}"
-        self._refuse_broken_weights(name)
+        refuse_broken_weights(self.model, self.accelerator, name)
         try:
             with self._writing_aside(run_dir) as aside:
                 super()._save_checkpoint(model, trial)
@@ -369,15 +393,6 @@ class ElectraPlusTrainer(Trainer):
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         if self._aside is None:  # else the checkpoint is not in its place yet
             super()._push_from_checkpoint(checkpoint_folder)
-
-    def _refuse_broken_weights(self, name: str) -> None:
-        """Raise rather than write weights that are not numbers over a run that has good ones."""
-        finite = torch.stack([p.isfinite().all() for p in self.model.parameters()]).all().to(self.args.device)
-        if not bool(self.accelerator.gather(finite[None]).all()):
-            raise FloatingPointError(
-                f"{name} is not written: weights are not finite numbers. Checkpoints written before are intact. Lower "
-                "`learning_rate`, lengthen `warmup_steps`, or set `max_grad_norm`; then start again."
-            )
 
     def _save_progress(self, folder: Path) -> None:
         """Save what the next log needs from the steps before this checkpoint."""

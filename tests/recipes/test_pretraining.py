@@ -75,7 +75,11 @@ def test_a_prepared_folder_is_trained_on_and_gone_on_with(text, tmp_path):
     assert manifest["train"]["padding_fraction"] < 0.02
 
     def run(name: str) -> PretrainingSettings:
-        return settings(text, tmp_path / name, train_files=None, dataset=str(tmp_path / "rows"))
+        # the prepared rows have 32 tokens, whatever `row_length` says; both ramps go on when the run is interrupted
+        ramps = {"initial_row_length": 8, "length_ramp": 0.9, "row_length": 128}
+        begun = settings(text, tmp_path / name, train_files=None, dataset=str(tmp_path / "rows"), **ramps)
+        begun.training |= {"initial_train_batch_size": 1, "batch_size_ramp": 0.9}
+        return begun
 
     figures = pretrain(run("whole"))
     assert 0 < figures["eval_generator_loss"] < 6.5
@@ -84,6 +88,27 @@ def test_a_prepared_folder_is_trained_on_and_gone_on_with(text, tmp_path):
     pretrain(run("parts"))
     assert log_of(tmp_path / "parts") == log_of(tmp_path / "whole")
     assert all(entry["padding_rate"] < 0.1 for entry in log_of(tmp_path / "whole"))  # of a few rows
+    assert [entry["row_length"] for entry in log_of(tmp_path / "whole")] == [8, 8, 8, 16, 16, 32]
+    assert [entry["rows_per_step"] for entry in log_of(tmp_path / "whole")] == [1, 1, 2, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"initial_row_length": 8}, "`initial_row_length` and `length_ramp` need each other, got 8 and None"),
+        ({"length_ramp": 0.5}, "need each other, got None and 0.5"),
+        ({"initial_row_length": 8, "length_ramp": 2.0}, r"`length_ramp` must be in \(0, 1\], .* got 2.0"),
+        ({"initial_row_length": 12, "length_ramp": 0.5}, r"halved once or more.*got 12. Choose one of \[16, 8\]"),
+        (
+            {"initial_row_length": 8, "length_ramp": 0.5, "training": {"max_steps": -1}},
+            "`length_ramp` needs `training: {max_steps",
+        ),
+    ],
+)
+def test_a_wrong_ramp_is_told_before_the_text_is_read(wrong, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        pretrain(settings(str(tmp_path / "no_such_text.txt"), tmp_path / "out", **wrong))
+    assert not (tmp_path / "out").exists()
 
 
 CONFIGS = sorted((Path(recipe_file("classic-small")).parent).glob("*.yaml"))

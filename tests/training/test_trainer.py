@@ -8,15 +8,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from trainer_helpers import losses, make_trainer, weights
 from transformers import TrainingArguments
 
-from electra_plus import ElectraPlusForMaskedLM, ElectraPlusTrainer
+from electra_plus import DataCollatorForReplacedTokenDetection, ElectraPlusForMaskedLM, ElectraPlusTrainer
+from electra_plus.data.length_ramp import LengthRamp
+from electra_plus.data.sources import find_sources
+from electra_plus.data.streaming import StreamingRows
 from electra_plus.optim.adam import AdamWithoutBiasCorrection
 from electra_plus.optim.muon import MuonWithAdamW
+from electra_plus.samples import sample_path
+from electra_plus.training.callbacks import MaskingStepCallback
 from electra_plus.training.checkpoints import what_is_wrong
 
 REGIMES = {
@@ -34,8 +40,12 @@ def assert_same_run(ours, theirs) -> None:
         assert torch.equal(weights(ours)[name], weight), name
 
 
-@pytest.mark.parametrize("regime", REGIMES)
-def test_a_resumed_run_is_the_uninterrupted_one(regime, tmp_path, tokenizer, real_rows):
+# both still grow when the run is interrupted
+RAMPS = {"initial_train_batch_size": 1, "batch_size_ramp": 0.6, "length_ramp": (8, 32, 10)}
+
+
+@pytest.mark.parametrize(("regime", "ramps"), [*((regime, {}) for regime in REGIMES), ("joint", RAMPS)])
+def test_a_resumed_run_is_the_uninterrupted_one(regime, ramps, tmp_path, tokenizer, real_rows):
     # saved between two logs, inside an epoch, with accumulation and dropout
     how = {
         "model": REGIMES[regime],
@@ -44,6 +54,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(regime, tmp_path, tokenizer, rea
         "logging_steps": 3,
         "gradient_accumulation_steps": 2,
         "per_device_train_batch_size": 4,
+        **ramps,
     }
     whole = make_trainer(tmp_path / "whole", tokenizer, real_rows, **how)
     whole.train()
@@ -60,6 +71,31 @@ def test_a_resumed_run_is_the_uninterrupted_one(regime, tmp_path, tokenizer, rea
         assert {name: ours.get(name) for name in same} == {name: theirs.get(name) for name in same}
 
 
+@pytest.mark.parametrize("length_ramp", [None, (8, 32, 6)])
+def test_a_resumed_run_on_a_stream_is_the_uninterrupted_one(length_ramp, tmp_path, tokenizer):
+    how = {"length_ramp": length_ramp, "gradient_accumulation_steps": 2, "save_strategy": "steps", "save_steps": 1}
+
+    def trainer():
+        rows = StreamingRows(find_sources([sample_path("reviews.txt.gz")]), tokenizer, row_length=32)
+        return make_trainer(tmp_path, tokenizer, rows, **how)
+
+    whole = trainer()
+    whole.train()
+    for step in (3, 4):
+        (tmp_path / f"checkpoint-{step}").rename(tmp_path / f"away-{step}")
+    resumed = trainer()
+    resumed.train(resume_from_checkpoint=True)
+    assert_same_run(resumed, whole)
+
+
+def test_shorter_rows_of_a_stream_on_several_processes_are_refused(tokenizer):
+    rows = StreamingRows(find_sources([sample_path("reviews.txt.gz")]), tokenizer, row_length=32)
+    collator = DataCollatorForReplacedTokenDetection(tokenizer, length_ramp=LengthRamp(8, 32, 5))
+    callback, loader = MaskingStepCallback(collator), SimpleNamespace(dataset=rows)
+    with pytest.raises(ValueError, match="`length_ramp` needs a dataset with a length on 2 processes, got a stream"):
+        callback.on_train_begin(SimpleNamespace(world_size=2), None, None, train_dataloader=loader)
+
+
 def test_a_finished_run_stays_as_it_is(tmp_path, tokenizer, real_rows):
     how = {"max_steps": 3, "save_strategy": "steps", "save_steps": 2, "lr_scheduler_type": "constant"}
     whole = make_trainer(tmp_path, tokenizer, real_rows, **how)
@@ -70,10 +106,11 @@ def test_a_finished_run_stays_as_it_is(tmp_path, tokenizer, real_rows):
 
 
 @pytest.mark.multiprocess
-def test_a_resumed_run_with_workers_is_the_uninterrupted_one(tmp_path, tokenizer, real_rows):
-    whole = make_trainer(tmp_path / "whole", tokenizer, real_rows, max_steps=5)
+@pytest.mark.parametrize("ramps", [{}, RAMPS])
+def test_a_resumed_run_with_workers_is_the_uninterrupted_one(ramps, tmp_path, tokenizer, real_rows):
+    whole = make_trainer(tmp_path / "whole", tokenizer, real_rows, max_steps=5, **ramps)
     whole.train()
-    how = {"max_steps": 5, "save_strategy": "steps", "save_steps": 3, "dataloader_num_workers": 2}
+    how = {"max_steps": 5, "save_strategy": "steps", "save_steps": 3, "dataloader_num_workers": 2, **ramps}
     parts = make_trainer(tmp_path / "parts", tokenizer, real_rows, **how)
     parts.train()
     assert_same_run(parts, whole)
@@ -318,8 +355,9 @@ def result(folder: Path, arguments: dict, num_processes: int = 1) -> list:
 
 
 @pytest.mark.multiprocess
-def test_two_processes_are_one_that_accumulates(tmp_path):
-    arguments = {"max_steps": 4, "per_device_train_batch_size": 4}
+@pytest.mark.parametrize("ramp", [{}, {"initial_train_batch_size": 1, "batch_size_ramp": 0.75}])
+def test_two_processes_are_one_that_accumulates(ramp, tmp_path):
+    arguments = {"max_steps": 4, "per_device_train_batch_size": 4, **ramp}
     whole, whole_weights = result(tmp_path / "one", {**arguments, "gradient_accumulation_steps": 2})
     parallel, parallel_weights = result(tmp_path / "two", {**arguments, "ddp_backend": "gloo"}, num_processes=2)
     # masks, draws and dropout are the same; sums run in another order
@@ -328,8 +366,8 @@ def test_two_processes_are_one_that_accumulates(tmp_path):
 
 
 @pytest.mark.multiprocess
-@pytest.mark.parametrize("regime", ["joint", "alternating"])
-def test_two_processes_resume_exactly(regime, tmp_path):
+@pytest.mark.parametrize(("regime", "ramps"), [("joint", {}), ("alternating", {}), ("joint", RAMPS)])
+def test_two_processes_resume_exactly(regime, ramps, tmp_path):
     arguments = {
         "max_steps": 5,
         "per_device_train_batch_size": 4,
@@ -338,6 +376,7 @@ def test_two_processes_resume_exactly(regime, tmp_path):
         "logging_steps": 2,
         "ddp_backend": "gloo",
         "regime": regime,
+        **ramps,
     }
     whole = result(tmp_path / "run", arguments, num_processes=2)
     (tmp_path / "run" / "checkpoint-5").rename(tmp_path / "away")
