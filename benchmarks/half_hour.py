@@ -112,15 +112,15 @@ def steps_in(seconds: float, dataset: str, num_steps: int = 40) -> dict[str, dic
     return {name: {"tokens_per_second": m, "steps": int(seconds * m / tokens)} for name, m in medians.items()}
 
 
-def auc_against(masked_lm: Path, detector: Path, arm: Arm, options: argparse.Namespace) -> float:
-    """Return a detector's AUC on held-out rows filled by a masked LM that it never met."""
+def against(masked_lm: Path, detector: Path, arm: Arm, options: argparse.Namespace) -> dict[str, float]:
+    """Return the figures of a detector on held-out rows filled by a masked LM that it never met."""
     with tempfile.TemporaryDirectory() as folder:
         trainer = trainer_of(arm, options.dataset, folder, 0, 1)
         joint = ElectraPlusForPreTraining.from_generator_discriminator(
             ElectraPlusForMaskedLM.from_pretrained(masked_lm), ElectraPlusForPreTraining.from_pretrained(detector).discriminator, "none"
         )  # fmt: skip
         arguments, collator, held_out = trainer.args, trainer.data_collator, trainer.eval_dataset
-        return ElectraPlusTrainer(joint, arguments, collator, eval_dataset=held_out).evaluate()["eval_auc"]
+        return ElectraPlusTrainer(joint, arguments, collator, eval_dataset=held_out).evaluate()
 
 
 def run(name: str, seed: int, options: argparse.Namespace) -> dict:
@@ -188,7 +188,10 @@ def main() -> None:
         masked_lm = options.work / f"{MASKED_LM}, seed {row['seed']}"
         if "auc" in row and "auc_against_masked_lm" not in row and (masked_lm / "model.safetensors").exists():
             detector = options.work / f"{row['arm']}, seed {row['seed']}"
-            row["auc_against_masked_lm"] = auc_against(masked_lm, detector, ARMS[row["arm"]], options)
+            seen = against(masked_lm, detector, ARMS[row["arm"]], options)
+            row["auc_against_masked_lm"] = seen["eval_auc"]
+            of_masked_lm = next(r for r in rows if (r["arm"], r["seed"]) == (MASKED_LM, row["seed"]))
+            of_masked_lm["generator_loss"] = seen["eval_generator_loss"]  # of the same slots as the generators'
     print(save_result(options.result, {"settings": settings, "rows": rows}))
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,9 @@ PRESET_TRAINING = {
         "adam_beta2": 0.98,
     },
 }
+
+# Processors' instructions for matrix products in bfloat16. Without them bfloat16 is slower than float32.
+FAST_BFLOAT16 = ("amx_bf16", "avx512_bf16")
 
 SETTINGS_FILE = "pretraining.json"  # beside the checkpoints: what the run was started with
 # Of `training`: what a run that goes on may change without changing the result.
@@ -134,6 +137,7 @@ def pretrain(settings: PretrainingSettings, resume: bool = False, restart: bool 
         FileNotFoundError: An input file does not exist, or there is no checkpoint to resume from.
         ValueError: Settings contradict each other, or `output_dir` holds a run with others.
     """
+    import torch
     from transformers import set_seed
 
     from electra_plus.training.arguments import ElectraPlusTrainingArguments
@@ -142,6 +146,11 @@ def pretrain(settings: PretrainingSettings, resume: bool = False, restart: bool 
 
     output_dir = Path(settings.output_dir)
     defaults = {**DEFAULT_TRAINING, **PRESET_TRAINING.get(settings.preset, {}), "seed": settings.seed}
+    defaults["use_cpu"] = not torch.accelerator.is_available()  # transformers wants to be told, for bfloat16
+    if not {"bf16", "fp16"} & set(settings.training):
+        fast = fast_bfloat16(settings.training.get("use_cpu", defaults["use_cpu"]))
+        # with the settings that are kept: a machine that would go on otherwise is told so
+        settings = replace(settings, training={**settings.training, "bf16": fast})
     if "learning_rate" in settings.training:
         defaults.pop("generator_learning_rate", None)  # whoever chooses a rate means both networks unless they say so
     if resume and restart:
@@ -222,6 +231,16 @@ def make_length_ramp(settings: PretrainingSettings, arguments: TrainingArguments
         raise ValueError("`length_ramp` needs `training: {max_steps: ...}`, of which it is a fraction.")
     num_batches = round(fraction * arguments.max_steps * arguments.gradient_accumulation_steps)
     return LengthRamp(initial, row_length, max(1, num_batches))
+
+
+def fast_bfloat16(on_cpu: bool) -> bool:
+    """Say whether training in bfloat16 (autocast; weights and optimizer stay in float32) is faster than in float32 here."""
+    import torch
+
+    if not on_cpu:
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.11 cannot say
+    return any(capabilities.get(name, False) for name in FAST_BFLOAT16)
 
 
 def make_model(settings: PretrainingSettings, tokenizer: PreTrainedTokenizerBase):

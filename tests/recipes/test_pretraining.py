@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,13 @@ import transformers
 from electra_plus import ElectraPlusConfig, ElectraPlusTrainingArguments
 from electra_plus.data.corpus import read_documents
 from electra_plus.recipes.preparation import PreparationSettings, prepare
-from electra_plus.recipes.pretraining import DEFAULT_TRAINING, PretrainingSettings, pretrain, recipe_file
+from electra_plus.recipes.pretraining import (
+    DEFAULT_TRAINING,
+    PretrainingSettings,
+    fast_bfloat16,
+    pretrain,
+    recipe_file,
+)
 from electra_plus.recipes.settings import load_settings, training_arguments
 from electra_plus.samples import sample_path
 
@@ -201,3 +208,24 @@ def test_one_row_of_text_is_too_little(tmp_path):
     (tmp_path / "short.txt").write_text("a short text of a few words only, nothing more\n" * 2)
     with pytest.raises(ValueError, match="`train_files` gives 1 row"):
         pretrain(settings(str(tmp_path / "short.txt"), tmp_path / "out"))
+
+
+@pytest.mark.parametrize(
+    ("able", "expected"), [({"avx512_bf16": True}, True), ({"amx_bf16": True, "avx512_bf16": False}, True), ({}, False)]
+)
+def test_bfloat16_is_for_processors_that_have_instructions_for_it(able, expected, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+    assert fast_bfloat16(on_cpu=True) is expected
+
+
+def test_precision_is_kept_with_the_run_and_the_user_has_the_last_word(text, tmp_path, monkeypatch):
+    def kept(folder, **training):
+        short = settings(text, tmp_path / folder)
+        pretrain(replace(short, training={**short.training, "max_steps": 1, "save_steps": 1, **training}))
+        return json.loads((tmp_path / folder / "pretraining.json").read_text())["training"]["bf16"]
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    assert kept("fast") is True and kept("chosen", bf16=False) is False
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+    with pytest.raises(ValueError, match=r"other \['training.bf16'\]"):
+        kept("fast")
