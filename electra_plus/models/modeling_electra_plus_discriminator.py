@@ -60,6 +60,7 @@ class ElectraPlusForReplacedTokenDetection(ElectraPlusPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
+        document_ids: Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> ElectraPlusForReplacedTokenDetectionOutput:
         r"""
@@ -75,6 +76,7 @@ class ElectraPlusForReplacedTokenDetection(ElectraPlusPreTrainedModel):
             token_type_ids=token_type_ids,
             position_ids=position_ids,
             inputs_embeds=inputs_embeds,
+            document_ids=document_ids,
             **kwargs,
         )
         logits = self.discriminator_predictions(outputs.last_hidden_state)

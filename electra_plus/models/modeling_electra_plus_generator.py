@@ -82,6 +82,7 @@ class ElectraPlusForMaskedLM(ElectraPlusPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
+        document_ids: Tensor | None = None,
         num_masked_slots: int | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> MaskedLMOutput:
@@ -107,6 +108,7 @@ class ElectraPlusForMaskedLM(ElectraPlusPreTrainedModel):
             token_type_ids=token_type_ids,
             position_ids=position_ids,
             inputs_embeds=inputs_embeds,
+            document_ids=document_ids,
             **kwargs,
         )
         states = outputs.last_hidden_state

@@ -153,6 +153,7 @@ class ElectraPlusForTokenClassification(ElectraPlusPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
+        document_ids: Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> TokenClassifierOutput:
         r"""
@@ -167,6 +168,7 @@ class ElectraPlusForTokenClassification(ElectraPlusPreTrainedModel):
             token_type_ids=token_type_ids,
             position_ids=position_ids,
             inputs_embeds=inputs_embeds,
+            document_ids=document_ids,
             **kwargs,
         )
         logits = self.classifier(self.dropout(outputs.last_hidden_state))

@@ -22,7 +22,7 @@ class _ShortAttention(torch.autograd.Function):
         query, key, value = (states.contiguous() for states in (query * scaling, key, value))
         weights = torch.matmul(query, key.transpose(2, 3))
         if mask is not None:
-            weights = weights.masked_fill_(~mask, float("-inf")) if mask.dtype == torch.bool else weights.add_(mask)
+            weights = weights.add_(mask_to_add(mask, weights.dtype))
         weights = weights.softmax(dim=-1)
         kept, ctx.factor = kept_elements(weights.shape, rate) if rate else (None, 1.0)
         ctx.scaling = scaling
@@ -90,7 +90,8 @@ def mask_to_add(mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
         dtype (`torch.dtype`): Of the scores.
 
     Returns:
-        `torch.FloatTensor` of that shape: 0 where a token may be seen, else the lowest number.
+        `torch.FloatTensor` of that shape: 0 where a token may be seen, else the lowest number: with -inf a row that may see
+        nothing, such as padding far from its text, would be NaN.
     """
     if mask is None or mask.dtype != torch.bool:
         return mask

@@ -1,5 +1,7 @@
 """Packed, padded and one-by-one runs agree in values and gradients, for every head and both flavours."""
 
+import inspect
+
 import pytest
 import torch
 import transformers
@@ -265,3 +267,11 @@ def test_what_flash_attention_gets_covers_all_rows():
     assert all((piece == piece[0]).all() for piece in flat)
     same = packed_attention_mask(batch["document_ids"], torch.float32)[:, 0] == 0
     assert same.sum() == (batch["document_ids"][:, :, None] == batch["document_ids"][:, None]).sum()
+
+
+@pytest.mark.parametrize("name", [name for name in dir(electra_plus) if name.startswith("ElectraPlusFor")])
+def test_the_stock_trainer_leaves_document_ids_to_every_head(name):
+    # it drops the columns of a dataset that `forward` does not name, and documents would run into each other without a word
+    forward = inspect.signature(getattr(electra_plus, name).forward)
+    in_chunks = name == "ElectraPlusForLongSequenceClassification"  # each row holds chunks of one text
+    assert ("document_ids" in forward.parameters) != in_chunks

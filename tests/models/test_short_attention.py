@@ -85,3 +85,28 @@ def test_bfloat16_is_as_near_to_float32_as_with_the_kernels(preset, packed, monk
     for truth, mine, theirs in zip(exact, ours, kernels, strict=True):
         assert not torch.equal(mine, theirs)
         assert (mine - truth).norm() < 1.2 * (theirs - truth).norm()
+
+
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_padding_far_from_its_text_gives_no_nan(implementation, dtype):
+    # beyond the window of local layers padding may see nothing at all
+    config = ElectraPlusConfig.preset(
+        "modern-tiny", vocab_size=100, generator_config=None, embedding_sharing="none", local_attention=8
+    )
+    config.attention_probs_dropout_prob = 0.1
+    model = ElectraPlusModel._from_config(config, attn_implementation=implementation)
+    mask = (torch.arange(30) < torch.tensor([[30], [2]])).long()
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        states = model(torch.randint(5, 100, (2, 30)), mask).last_hidden_state
+    assert states.isfinite().all()
+    states.float().square().mean().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters() if parameter.grad is not None)
+
+
+def test_a_row_that_sees_nothing_is_no_nan():
+    query = torch.randn(1, 1, 3, 4, requires_grad=True)
+    mask = torch.tensor([[True, True, True], [False, False, False], [True, False, True]])[None, None]
+    output = short_attention(query, query, query, mask, 0.5, 0.1)
+    output.sum().backward()
+    assert output.isfinite().all() and query.grad.isfinite().all()
