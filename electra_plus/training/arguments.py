@@ -8,6 +8,7 @@ from transformers import TrainingArguments
 from transformers.integrations import is_tensorboard_available
 
 from electra_plus.training.regimes import make_regime
+from electra_plus.training.sharding import refuse_what_fails
 
 OWN_OPTIMIZERS = ("original", "muon")
 OWN_SCHEDULES = ("original",)
@@ -73,6 +74,9 @@ class ElectraPlusTrainingArguments(TrainingArguments):
         if self.report_to is None:
             self.report_to = "tensorboard" if is_tensorboard_available() else "none"
         super().__post_init__()
+        if self.fsdp_plugin_args is not None:
+            given = self.fsdp_plugin_args
+            refuse_what_fails(given["fsdp_version"], given.get("activation_checkpointing", False))
         make_regime(self.regime, self.regime_kwargs)
         if self.layerwise_lr_decay is not None and not 0 < self.layerwise_lr_decay <= 1:
             raise ValueError(
