@@ -64,8 +64,12 @@ CASES = {
     "masked lm": {"make_model": masked_lm},
     "bfloat16": {"bf16": True},
     "recomputed": {"gradient_checkpointing": True},
+    "by the launcher": {"fsdp": None},
     "evaluated": {"eval_strategy": "steps", "eval_steps": 1, "model": {"embedding_sharing": "gdes"}},
 }
+# what `accelerate launch` sets
+LAUNCHER = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+            "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true"}  # fmt: skip
 RESUMED = {
     "full": {},
     "sharded": {"fsdp_config": {"state_dict_type": "SHARDED_STATE_DICT"}},
@@ -91,7 +95,7 @@ from conftest import CORPUS
 from electra_plus.data.corpus import pack_rows, read_documents
 from electra_plus.data.tokenization import train_wordpiece_tokenizer
 from electra_plus.samples import sample_path
-from test_sharding import CASES, RESUMED, SAVING, TWO_PROCESSES, started
+from test_sharding import CASES, LAUNCHER, RESUMED, SAVING, TWO_PROCESSES, started
 from trainer_helpers import losses
 output = Path(sys.argv[1])
 tokenizer = train_wordpiece_tokenizer(CORPUS * 5, vocab_size=99, model_max_length=64)
@@ -99,7 +103,7 @@ documents = list(read_documents([sample_path("held_out_book.txt.gz")]))
 rows = pack_rows([documents[0][:60]], tokenizer, row_length=32)
 
 def run(name, how, resume=None):
-    trainer = started(output / name, tokenizer, rows, **TWO_PROCESSES, **how)
+    trainer = started(output / name, tokenizer, rows, **{**TWO_PROCESSES, **how})
     trainer.train(resume_from_checkpoint=resume)
     assert type(trainer.model).__name__.startswith("FSDP")
     trainer.save_model(str(output / name / "final"))
@@ -107,6 +111,10 @@ def run(name, how, resume=None):
         (output / name / "losses.json").write_text(json.dumps(losses(trainer)))
 
 for name, how in CASES.items():
+    for variable, value in LAUNCHER.items():
+        os.environ.pop(variable, None)
+        if name == "by the launcher":
+            os.environ[variable] = value
     run(name, how)
 for name, how in RESUMED.items():
     run(f"whole {name}", {**SAVING, **how})
