@@ -51,7 +51,7 @@ def refuse_what_fails(version: int, activation_checkpointing: bool) -> None:
     """
     if version != 2:
         raise ValueError(
-            f"`fsdp_config['version']` (`fsdp_version` of accelerate) must be 2, got {version}: FSDP1 is on its way out."
+            f"`fsdp_config['version']` must be 2, got {version}. Leave it out, or say `fsdp_version: 2` in accelerate's file."
         )
     if activation_checkpointing:
         raise ValueError(
