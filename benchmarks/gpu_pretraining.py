@@ -167,7 +167,7 @@ class Arm:
         self.run = torch.compile(self.model) if compiled else self.model
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, fused=True)
         self.num_steps, self.seconds, self.peak_bytes = 0, [], 0
-        for _ in range(3):  # warm-up: optimizer states, allocator, compiler
+        for _ in range(2 * len(batches)):  # warm-up: optimizer states, allocator, and a compiler that meets every batch
             self.step()
         self.own_bytes = _allocated(self.device) - before
 
