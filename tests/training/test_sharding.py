@@ -59,7 +59,9 @@ CASES = {
         "model": {"embedding_sharing": "none", "generator": {"num_hidden_layers": 2, "hidden_dropout_prob": 0.1}},
     },
     "frozen_generator": {"regime": "frozen_generator", "model": {"embedding_sharing": "gdes"}},
-    "objectives": {"model": {"objective_weights": {"multi_word_choice": 1.0, "corrective_lm": 1.0, "sequence_contrast": 1.0}}},
+    "objectives": {
+        "model": {"objective_weights": {"multi_word_choice": 1.0, "corrective_lm": 1.0, "sequence_contrast": 1.0}}
+    },
     "bert generator": {"make_model": bert_and_electra},
     "masked lm": {"make_model": masked_lm},
     "bfloat16": {"bf16": True},
