@@ -12,22 +12,27 @@ from pathlib import Path
 
 import torch
 
+from electra_plus import __version__
+
 RESULTS = Path(__file__).parent / "results"
 
 
 def machine() -> dict[str, str | int]:
-    """Describe processor, threads and versions."""
+    """Describe processor, device if there is one, threads and versions."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
         model = names[0] if names else model
+    device = {"device": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
     return {
         "processor": model,
+        **device,
         "cores": os.cpu_count() or 0,
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "transformers", "electra-plus")},
+        **{name: version(name) for name in ("torch", "transformers")},
+        "electra-plus": __version__,  # also where it runs from a folder that is not installed
     }
 
 
@@ -48,10 +53,10 @@ def printed_by_fresh_process(code: str) -> int:
     return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
 
 
-def save_result(name: str, result: dict) -> Path:
-    """Write `results/<name>.json` with the machine beside the figures."""
-    RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"{name}.json"
+def save_result(name: str, result: dict, folder: Path = RESULTS) -> Path:
+    """Write `<name>.json`, in `results/` or another folder, with the machine beside the figures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{name}.json"
     file.write_text(json.dumps({"machine": machine(), **result}, indent=1) + "\n", encoding="utf-8")
     return file
 

@@ -95,16 +95,20 @@ class ElectraPytorch(torch.nn.Module):
         return self.joint(torch.where(labels != -100, labels, input_ids)).loss
 
 
+def tokenizer_of_ids() -> transformers.BertTokenizer:
+    """A vocabulary of the right size for ids that stand for no text."""
+    vocabulary = [*(f"[unused{number}]" for number in range(VOCAB_SIZE))]
+    vocabulary[0], vocabulary[100], vocabulary[101:104] = "[PAD]", "[UNK]", ("[CLS]", "[SEP]", "[MASK]")
+    return transformers.BertTokenizer(vocab={token: number for number, token in enumerate(vocabulary)})
+
+
 class MaskedByCollator(torch.nn.Module):
     """Our model, on rows that our collator masks anew in each step."""
 
     def __init__(self, compiled: bool, **fields):
         super().__init__()
-        vocabulary = [*(f"[unused{number}]" for number in range(VOCAB_SIZE))]
-        vocabulary[0], vocabulary[100], vocabulary[101:104] = "[PAD]", "[UNK]", ("[CLS]", "[SEP]", "[MASK]")
-        tokenizer = transformers.BertTokenizer(vocab={token: number for number, token in enumerate(vocabulary)})
         # a compiled step wants one shape
-        self.collator = DataCollatorForReplacedTokenDetection(tokenizer, static_slots=compiled)
+        self.collator = DataCollatorForReplacedTokenDetection(tokenizer_of_ids(), static_slots=compiled)
         self.model = ElectraPlusForPreTraining(ElectraPlusConfig.preset("small", **fields))
         self.step = torch.compile(self.model) if compiled else self.model
 

@@ -1,4 +1,4 @@
-"""Every code block of the README runs as it stands, in order, in one folder."""
+"""Every code block of the README runs as it stands, in order, in one folder; of the pages in `docs/`, those in Python."""
 
 import os
 import re
@@ -8,13 +8,21 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from electra_plus.data.corpus import read_documents
 from electra_plus.samples import sample_path
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    """Language and code of each block of a page."""
+    return re.findall(r"^```(\w+)\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+
+
+BLOCKS = blocks(README)
 MAKE_BLOCKS = [code for language, code in BLOCKS if language == "bash" and code.startswith("make ")]
 
 
@@ -63,6 +71,17 @@ def test_code_blocks_run(folder):
     assert {"joint", "pretrained", "sentiment", "stock-electra", "bert-and-electra"} <= {
         path.name for path in folder.iterdir()
     }
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_python_of_the_pages_runs(page, folder):
+    """Their shell lines are for machines that a test has not got; their yaml is read at least."""
+    namespace: dict = {}
+    for number, (language, code) in enumerate(blocks(page.read_text(encoding="utf-8")), start=1):
+        if language == "python":
+            exec(compile(code, f"{page.name} block {number}", "exec"), namespace)
+        elif language == "yaml":
+            assert yaml.safe_load(code)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import logging
 import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -39,27 +39,38 @@ class Source:
     A file or a dataset to read documents from.
 
     Args:
-        name (`str`): Absolute path, or the name of a dataset on the Hub.
-        kind (`str`): `"text"`, `"jsonl"`, `"csv"`, `"parquet"` or `"dataset"`.
+        name (`str`): Absolute path, the name of a dataset on the Hub, or the address of files elsewhere, `*` included.
+        kind (`str`): `"text"`, `"jsonl"`, `"csv"`, `"parquet"` or `"dataset"`; the last for addresses too.
         config (`str`, *optional*): Configuration of a dataset that has several.
         split (`str`, *optional*, defaults to `"train"`): Split of a dataset.
+        storage_options (`dict`, *optional*): For fsspec, to open an address. Not written anywhere: it may hold keys.
     """
 
     name: str
     kind: str
     config: str | None = None
     split: str = "train"
+    storage_options: dict[str, Any] | None = field(default=None, repr=False, compare=False)
 
 
-def find_sources(inputs: Sequence[str | Path], config: str | None = None, split: str = "train") -> list[Source]:
+def find_sources(
+    inputs: Sequence[str | Path],
+    config: str | None = None,
+    split: str = "train",
+    storage_options: dict[str, Any] | None = None,
+) -> list[Source]:
     """
-    Find what there is to read: files as they are given, those of folders in sorted order, datasets by name.
+    Find what there is to read: files as they are given, those of folders in sorted order, datasets by name, addresses.
 
     A folder with text files is read as text alone, since tables beside texts mostly describe them; a warning says so.
 
     Args:
-        inputs: Files, folders of them, folders written by `Dataset.save_to_disk`, or datasets on the Hub (`owner/name`).
+        inputs:
+            Files, folders of them, folders written by `Dataset.save_to_disk`, datasets on the Hub (`owner/name`), or addresses
+            that fsspec opens, such as `s3://bucket/corpus/*.jsonl.gz` or `hf://datasets/owner/name/*.parquet`. What an
+            address matches is looked up when it is read, by the datasets library.
         config, split: Of datasets.
+        storage_options (`dict`, *optional*): Of addresses; `None` leaves it to fsspec's own configuration and environment.
 
     Raises:
         FileNotFoundError: A path does not exist, or a folder holds nothing to read.
@@ -68,7 +79,11 @@ def find_sources(inputs: Sequence[str | Path], config: str | None = None, split:
     sources: list[Source] = []
     for given in inputs:
         path = Path(given)
-        if path.is_dir() and any((path / file).is_file() for file in DATASET_FILES):
+        if "://" in str(given):
+            if _kind_of(path) is None:
+                raise ValueError(f"`input` must be addresses of files that end in {tuple(KINDS)}, got `{given}`.")
+            sources.append(Source(str(given), "dataset", storage_options=storage_options))
+        elif path.is_dir() and any((path / file).is_file() for file in DATASET_FILES):
             sources.append(Source(str(path.resolve()), "dataset", config, split))
         elif path.is_dir():
             sources.extend(_files_of_folder(path))
@@ -132,13 +147,14 @@ def open_dataset(source: Source, streaming: bool = False):
 
     Args:
         source ([`Source`]): Of the kind `"dataset"`.
-        streaming (`bool`, *optional*, defaults to `False`): Read a dataset of the Hub without downloading it first.
+        streaming (`bool`, *optional*, defaults to `False`):
+            Read a dataset of the Hub, or the files of an address, without downloading them first.
 
     Returns:
         `datasets.Dataset`, memory-mapped, or `datasets.IterableDataset` where `streaming`.
 
     Raises:
-        FileNotFoundError: There is no such dataset, or the Hub cannot be reached.
+        FileNotFoundError: There is no such dataset or address, or the Hub or the storage cannot be reached.
         ValueError: It has no such configuration or split.
     """
     from datasets import Dataset, load_dataset, load_from_disk
@@ -153,10 +169,21 @@ def open_dataset(source: Source, streaming: bool = False):
             raise ValueError(f"`split` must be one of {list(dataset)} for `{folder}`, got {source.split!r}.")
         return dataset[source.split]
     try:
+        if "://" in source.name:
+            kind = _kind_of(Path(source.name))
+            # as in our own text files, a blank line ends a document
+            how = {"sample_by": "paragraph"} if kind == "text" else {}
+            how.update(data_files=source.name, storage_options=source.storage_options)
+            return load_dataset("json" if kind == "jsonl" else kind, split="train", streaming=streaming, **how)
         return load_dataset(source.name, source.config, split=source.split, streaming=streaming)
     except ValueError as error:  # names the configurations or splits there are
         raise ValueError(f"`{source.name}`: {_one_line(error)} See `--dataset-config` and `--split`.") from error
-    except OSError as error:
+    except (OSError, ImportError) as error:
+        if "://" in source.name:
+            raise FileNotFoundError(
+                f"`{source.name}` cannot be opened ({_one_line(error)}). Check the address, `storage_options`, and that the "
+                "package for its protocol is installed (s3fs for s3://, gcsfs for gs://)."
+            ) from error
         raise FileNotFoundError(
             f"`{source.name}` does not exist here, and is no dataset of the Hub that can be reached ({_one_line(error)}). "
             "Check the spelling and the network."
@@ -165,11 +192,18 @@ def open_dataset(source: Source, streaming: bool = False):
         raise ValueError(f"`{source.name}` cannot be read by the datasets library: {_one_line(error)}") from error
 
 
+def deals_itself(source: Source) -> bool:
+    """Whether the datasets library deals out a stream's files to processes and to the workers of a data loader."""
+    saved = any(Path(source.name, file).is_file() for file in DATASET_FILES)
+    return source.kind == "dataset" and not saved
+
+
 def read_source(
     source: Source,
     text_column: str | None = None,
     streaming: bool = False,
     on_position: Callable[[int], None] | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[list[str]]:
     """
     Yield the documents of a source, each a list of paragraphs without white space around them; empty ones are left out.
@@ -182,6 +216,10 @@ def read_source(
         text_column (`str`, *optional*): Column of tables. `None` takes the only one, or the only one with a usual name.
         streaming (`bool`, *optional*, defaults to `False`): As for [`open_dataset`].
         on_position (`Callable`, *optional*): Told how many bytes of a file have been read, document by document.
+        share (`tuple[int, int]`, *optional*, defaults to `(0, 1)`):
+            Rank and number of processes, for streams that [`deals_itself`]: whole files where the number of files can be
+            divided by that of processes, else every so many rows. Of such a share a worker of a data loader reads its own
+            part. Other sources are read whole.
 
     Raises:
         ValueError: The text is not UTF-8, a compressed file is broken, a line is no JSON, or no column is clearly the text.
@@ -192,7 +230,7 @@ def read_source(
         return
     tables = {"jsonl": _jsonl_texts, "csv": _csv_texts, "parquet": _parquet_texts}
     if source.kind == "dataset":
-        texts = _dataset_texts(source, text_column, streaming)
+        texts = _dataset_texts(source, text_column, streaming, share)
     else:
         texts = tables[source.kind](Path(source.name), text_column, on_position)
     for text in texts:
@@ -326,10 +364,16 @@ def _is_string(kind: Any) -> bool:
     return types.is_string(kind) or types.is_large_string(kind)
 
 
-def _dataset_texts(source: Source, text_column: str | None, streaming: bool) -> Iterator[str]:
+def _dataset_texts(source: Source, text_column: str | None, streaming: bool, share: tuple[int, int]) -> Iterator[str]:
     dataset = open_dataset(source, streaming)
-    # a stream may know its columns only from its first row
-    columns = dataset.column_names or [*next(iter(dataset))]
+    if streaming and deals_itself(source) and share[1] > 1:
+        from datasets.distributed import split_dataset_by_node
+
+        dataset = split_dataset_by_node(dataset, *share)
+    # a stream may know its columns only from its first row, and a worker may have none
+    columns = dataset.column_names or [*next(iter(dataset), {})]
+    if not columns:
+        return
     features = dataset.features or {}
     strings = [name for name in columns if getattr(features.get(name), "dtype", "string") in ("string", "large_string")]
     column = choose_text_column(strings, text_column, source.name)

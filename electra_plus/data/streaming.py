@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from electra_plus.data.documents import document_key
 from electra_plus.data.row_rules import document_numbers, encode_documents, pack_documents
-from electra_plus.data.sources import Source, read_source
+from electra_plus.data.sources import Source, deals_itself, read_source
 
 # Text packed at a time, at least: some 250,000 tokens of English. Longer rows take more, for as little padding.
 WINDOW_CHARACTERS = 2**20
@@ -25,6 +25,9 @@ class StreamingRows(IterableDataset):
     of these reads all text but tokenises only its own documents, packs them window by window by the rule of
     [`pack_documents`], and shuffles the rows of a window. Duplicates are not dropped, and documents keep their order from
     window to window: shuffle the files beforehand if they are sorted.
+
+    Datasets of the Hub and addresses (`s3://...`) are dealt out file by file instead, so that a process reads no more than its
+    own: give at least as many files as there are processes times workers, and a number that processes divide.
 
     accelerate, and so the stock `Trainer`, lets one process read an iterable dataset and hands out its batches: give `rank=0` and
     `world_size=1` there, or the documents of all other processes are never read.
@@ -154,8 +157,8 @@ class StreamingRows(IterableDataset):
         """Yield the documents of each window, with the number of the document after it."""
         window: list[list[str]] = []
         size = number = 0
-        for number, document in enumerate(self._documents()):
-            if number < first or number % num_consumers != consumer:
+        for number, (is_ours, document) in enumerate(self._documents(consumer, num_consumers)):
+            if number < first or not is_ours:
                 continue
             held_out = self.held_out_fraction and document_key(document).held_out_draw < self.held_out_fraction
             if bool(held_out) != (self.part == "held_out"):
@@ -168,6 +171,15 @@ class StreamingRows(IterableDataset):
         if window:
             yield number + 1, window
 
-    def _documents(self) -> Iterator[list[str]]:
+    def _documents(self, consumer: int, num_consumers: int) -> Iterator[tuple[bool, list[str]]]:
+        """Yield what is read, with whether it is this consumer's."""
+        num_dealt = 0
         for source in self.sources:
-            yield from read_source(source, self.text_column, streaming=True)
+            if deals_itself(source):
+                share = (self.rank, self.world_size)
+                for document in read_source(source, self.text_column, streaming=True, share=share):
+                    yield True, document
+                continue
+            for document in read_source(source, self.text_column):
+                yield num_dealt % num_consumers == consumer, document
+                num_dealt += 1

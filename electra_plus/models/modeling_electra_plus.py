@@ -53,7 +53,8 @@ class ElectraPlusPreTrainedModel(PreTrainedModel):
     config: ElectraPlusConfig
     base_model_prefix = "electra"
     supports_gradient_checkpointing = True
-    _no_split_modules = ["ElectraPlusEmbeddings", "ElectraPlusLayer"]
+    # layers only: accelerate makes an FSDP unit of each, and cannot make one of embeddings that a head is tied to
+    _no_split_modules = ["ElectraPlusLayer"]
     _supports_flash_attn = True
     _supports_sdpa = True
     _supports_flex_attn = True

@@ -9,6 +9,7 @@ from transformers.integrations import is_tensorboard_available
 
 from electra_plus.training.batch_ramp import check_batch_ramp
 from electra_plus.training.regimes import make_regime
+from electra_plus.training.sharding import refuse_what_fails
 
 OWN_OPTIMIZERS = ("original", "muon")
 OWN_SCHEDULES = ("original",)
@@ -86,6 +87,9 @@ class ElectraPlusTrainingArguments(TrainingArguments):
         if self.report_to is None:
             self.report_to = "tensorboard" if is_tensorboard_available() else "none"
         super().__post_init__()
+        if self.fsdp_plugin_args is not None:
+            given = self.fsdp_plugin_args
+            refuse_what_fails(given["fsdp_version"], given.get("activation_checkpointing", False))
         make_regime(self.regime, self.regime_kwargs)
         check_batch_ramp(self)
         if self.layerwise_lr_decay is not None and not 0 < self.layerwise_lr_decay <= 1:

@@ -7,6 +7,8 @@ from accelerate import Accelerator
 from torch import nn
 from transformers.utils import logging
 
+from electra_plus.training.sharding import local
+
 logger = logging.get_logger(__name__)
 
 COLLAPSE_AUC = 0.52  # a detector that finds nothing; 0.5 is chance
@@ -97,7 +99,7 @@ def refuse_broken_weights(model: nn.Module, accelerator: Accelerator, name: str)
     Raises:
         FloatingPointError: In some process a weight is infinite or NaN.
     """
-    finite = torch.stack([p.isfinite().all() for p in model.parameters()]).all().to(accelerator.device)
+    finite = torch.stack([local(p).isfinite().all() for p in model.parameters()]).all().to(accelerator.device)
     if not bool(accelerator.gather(finite[None]).all()):
         raise FloatingPointError(
             f"{name} is not written: weights are not finite numbers. Checkpoints written before are intact. Lower "

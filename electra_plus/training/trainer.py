@@ -36,7 +36,7 @@ from electra_plus.optim.groups import (
 )
 from electra_plus.optim.muon import MuonWithAdamW
 from electra_plus.optim.schedules import original_schedule
-from electra_plus.training import checkpoints
+from electra_plus.training import checkpoints, sharding
 from electra_plus.training.arguments import ElectraPlusTrainingArguments
 from electra_plus.training.batch_ramp import BatchRampSampler, batch_ramp_loader
 from electra_plus.training.callbacks import MaskingStepCallback
@@ -116,6 +116,23 @@ class ElectraPlusTrainer(Trainer):
         self._batch_ramp: BatchRampSampler | None = None
         self._log_flops, self._peak_flops = 0.0, args.peak_flops
         self._aside: str | None = None  # where a checkpoint is being written
+
+    # ---- several processes ----
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Make the accelerator, with FSDP on processors too."""
+        super().create_accelerator_and_postprocess()
+        if sharding.turn_on_for_cpu(self.accelerator, self.args.fsdp_plugin_args):
+            self.is_fsdp_enabled = True
+        if self.is_fsdp_enabled:  # asked for by the launcher: the arguments have been checked
+            plugin = self.accelerator.state.fsdp_plugin
+            sharding.refuse_what_fails(plugin.fsdp_version, plugin.activation_checkpointing)
+
+    def _prepare_for_training(self, *args, **kwargs):
+        if not self.is_fsdp_enabled:
+            return super()._prepare_for_training(*args, **kwargs)
+        with sharding.embeddings_in_the_root(self.model, self.accelerator.state.fsdp_plugin):
+            return super()._prepare_for_training(*args, **kwargs)
 
     # ---- optimizer ----
 
@@ -199,8 +216,8 @@ class ElectraPlusTrainer(Trainer):
             groups[group["network"] == GENERATOR].extend(group["params"])
         norm = torch.nn.utils.clip_grad_norm_(groups[False], self.args.max_grad_norm)
         limit = self.args.generator_max_grad_norm or float("inf")
-        self._generator_grad_norm = torch.nn.utils.clip_grad_norm_(groups[True], limit)
-        return norm
+        self._generator_grad_norm = sharding.whole(torch.nn.utils.clip_grad_norm_(groups[True], limit))
+        return sharding.whole(norm)
 
     # ---- steps ----
 
@@ -362,6 +379,7 @@ class ElectraPlusTrainer(Trainer):
     def _save_checkpoint(self, model: nn.Module, trial) -> None:
         run_dir = Path(self._get_output_dir(trial))
         name = f"checkpoint-{self.state.global_step}"
+        sharding.reshard(self.model)
         refuse_broken_weights(self.model, self.accelerator, name)
         try:
             with self._writing_aside(run_dir) as aside:
@@ -415,14 +433,24 @@ class ElectraPlusTrainer(Trainer):
             self._total_loss_scalar = progress["total_loss"]
             self.figures.load_state(progress["figures"], self.args.device)
 
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
+        if state_dict is not None:  # gathered from shards, where what is tied comes as copies
+            tied = self.model.all_tied_weights_keys
+            state_dict = {name: weight for name, weight in state_dict.items() if name not in tied}
+        super()._save(output_dir, state_dict)
+
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save model, configuration and tokenizer; files of an earlier model are replaced only by complete ones."""
-        if _internal_call or self.is_fsdp_enabled or self.is_deepspeed_enabled:
+        if _internal_call or self.is_deepspeed_enabled:
             super().save_model(output_dir, _internal_call)
             return
         final = Path(output_dir or self.args.output_dir)
         aside = final / checkpoints.UNFINISHED / "model"
-        super().save_model(str(aside), _internal_call=True)
+        sharding.reshard(self.model)
+        if self.is_fsdp_enabled:  # whole, also where checkpoints are sharded: `Trainer` would write nothing then
+            self._save(str(aside), state_dict=self.accelerator.get_state_dict(self.model))
+        else:
+            super().save_model(str(aside), _internal_call=True)
         if self.args.should_save:
             for file in sorted(aside.iterdir()):
                 file.replace(final / file.name)

@@ -1,6 +1,13 @@
 """Rows made on the fly: all documents once, whoever reads them, and the same ones after a skip."""
 
+import gzip
+import json
+
+import fsspec
+import pyarrow
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from pyarrow import parquet
 from torch.utils.data import DataLoader
 
 from electra_plus.data.documents import document_key
@@ -120,6 +127,97 @@ def test_workers_share_the_documents_and_start_where_they_would_have_been(stream
     # the workers run dry at different times, which may change the turns of the last batches
     assert found[:6] == expected[4:10]
     assert sorted(map(str, found)) == sorted(map(str, expected[4:]))
+
+
+@pytest.fixture(params=["jsonl.gz", "txt", "parquet"])
+def remote(request):
+    """The address of the documents in six files on a file system in memory, and what makes a stream of it."""
+    fs = fsspec.filesystem("memory")
+    for number in range(6):
+        texts = ["\n".join(document) for document in DOCUMENTS[number * 15 : (number + 1) * 15]]
+        with fs.open(f"/corpus/part-{number}.{request.param}", "wb") as file:
+            if request.param == "parquet":
+                parquet.write_table(pyarrow.table({"text": texts}), file)
+            elif request.param == "txt":
+                file.write("\n\n".join(texts).encode())
+            else:
+                file.write(gzip.compress("".join(json.dumps({"text": text}) + "\n" for text in texts).encode()))
+    yield f"memory://corpus/*.{request.param}"
+    fs.rm("/corpus", recursive=True)
+
+
+def test_files_elsewhere_are_dealt_out_whole(remote, tokenizer, monkeypatch):
+    from electra_plus.data import streaming
+
+    read = []
+    original = streaming.read_source
+    monkeypatch.setattr(
+        streaming, "read_source", lambda *args, **kwargs: (read.append(one) or one for one in original(*args, **kwargs))
+    )
+    sources = find_sources([remote])
+    shares = [list(StreamingRows(sources, tokenizer, 32, rank=rank, world_size=2)) for rank in (0, 1)]
+    assert all(shares)
+    rows = [row for share in shares for row in share]
+    assert sorted(token for piece in pieces(rows) for token in piece) == tokens_of(tokenizer, DOCUMENTS)
+    assert len(read) == len(DOCUMENTS)  # not each process all
+
+
+def test_a_stream_from_elsewhere_goes_on_where_it_stood(remote, tokenizer):
+    def make():
+        return StreamingRows(find_sources([remote]), tokenizer, 32, rank=1, world_size=2, window_characters=500)
+
+    expected, rows = list(make()), make()
+    running = iter(rows)
+    given = [next(running) for _ in range(7)]
+    resumed = make()
+    resumed.load_state_dict(rows.state_dict())
+    assert given + list(resumed) == expected
+
+
+def test_files_elsewhere_and_here_are_read_once(remote, tmp_path, tokenizer):
+    (tmp_path / "here.txt").write_text("\n\n".join(f"the cat sat {number}" for number in range(9)), encoding="utf-8")
+    sources = find_sources([remote, tmp_path])
+    rows = [row for rank in range(4) for row in StreamingRows(sources, tokenizer, 32, rank=rank, world_size=4)]
+    documents = [*DOCUMENTS, *([f"the cat sat {number}"] for number in range(9))]
+    assert sorted(token for piece in pieces(rows) for token in piece) == tokens_of(tokenizer, documents)
+
+
+@pytest.mark.multiprocess
+def test_workers_share_files_elsewhere(remote, tokenizer):
+    rows = StreamingRows(find_sources([remote]), tokenizer, 32, rank=0, world_size=1)
+    batches = DataLoader(rows, batch_size=2, collate_fn=list, num_workers=3, multiprocessing_context="fork")
+    found = [row for batch in batches for row in batch]
+    assert sorted(token for piece in pieces(found) for token in piece) == tokens_of(tokenizer, DOCUMENTS)
+
+
+class LockedFileSystem(MemoryFileSystem):
+    """The files in memory, for those who have the key."""
+
+    protocol = "locked"
+
+    def __init__(self, *args, key: str = "", **kwargs):
+        if key != "secret":
+            raise PermissionError("no key, no files")
+        super().__init__(*args, **kwargs)
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(path.removeprefix("locked://"))
+
+
+def test_storage_options_reach_the_file_system(remote, tokenizer):
+    fsspec.register_implementation("locked", LockedFileSystem, clobber=True)
+    address = remote.replace("memory://", "locked://")
+    sources = find_sources([address], storage_options={"key": "secret"})
+    assert list(StreamingRows(sources, tokenizer, 32)) == list(StreamingRows(find_sources([remote]), tokenizer, 32))
+    assert "secret" not in repr(sources)
+    with pytest.raises(FileNotFoundError, match="no key, no files.*`storage_options`"):
+        list(StreamingRows(find_sources([address]), tokenizer, 32))
+
+
+def test_addresses_of_other_files_are_refused():
+    with pytest.raises(ValueError, match="addresses of files that end in"):
+        find_sources(["s3://bucket/corpus/"])
 
 
 @pytest.mark.parametrize(

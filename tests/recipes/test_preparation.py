@@ -54,6 +54,17 @@ def tokens_of(rows, tokenizer):
     return sorted(token for row in rows for token in row["input_ids"] if token not in special)
 
 
+@pytest.mark.parametrize("rule", ["documents", "stream"])
+def test_text_comes_from_an_address_too(rule, settings, tmp_path, tokenizer):
+    address = f"file://{tmp_path}/*.txt"
+    prepare(settings(input=[address], rule=rule, held_out_fraction=0.0))
+    train, _, _, manifest = load_prepared(tmp_path / "out")
+    texts = [text for document in DOCUMENTS for text in document]
+    expected = sorted(token for text in texts for token in tokenizer(text, add_special_tokens=False)["input_ids"])
+    assert tokens_of(train, tokenizer) == expected
+    assert manifest["sources"][0]["dataset"] == address
+
+
 def test_folder_holds_rows_of_every_document_and_a_manifest_that_counts_them(settings, tmp_path, tokenizer):
     write(tmp_path / "text.txt", [*DOCUMENTS, *DOCUMENTS[:10]])
     manifest = prepare(settings())
