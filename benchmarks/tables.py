@@ -1,8 +1,8 @@
 """
-Writes the README's tables from `results/*.json`, between the markers of the same name.
+Writes the tables of the README and of `docs/` from `results/*.json`, between the markers of the same name.
 
-    python benchmarks/tables.py           # rewrite the README
-    python benchmarks/tables.py --check   # exit 1 if it is out of date
+    python benchmarks/tables.py           # rewrite the pages
+    python benchmarks/tables.py --check   # exit 1 if one is out of date
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 from electra_plus.recipes.quickstart_report import gains
 
 FOLDER = Path(__file__).parent
-README = FOLDER.parent / "README.md"
+PAGES = (FOLDER.parent / "README.md", *sorted((FOLDER.parent / "docs").glob("*.md")))
 
 
 def result(name: str) -> dict:
@@ -290,7 +290,7 @@ def faults() -> str:
     return "\n".join(lines)
 
 
-# marker in the README: the table, and the results it is made of
+# marker in a page: the table, and the results it is made of
 TABLES = {
     "quickstart": (quickstart, ("quickstart",)),
     "benchmarks": (costs, ("pretraining", "import_time")),
@@ -303,31 +303,38 @@ TABLES = {
 }
 
 
-def filled(text: str) -> str:
-    """Return the README with every table in its place."""
+def filled(pages: dict[Path, str]) -> dict[Path, str]:
+    """Return the text of pages with every table in its place."""
+    pages = dict(pages)
     for marker, (table, results) in TABLES.items():
+        places = [page for page, text in pages.items() if f"<!-- {marker} -->" in text]
+        if len(places) != 1:
+            raise ValueError(f"One page must hold `<!-- {marker} -->`, found it in {[page.name for page in places]}.")
         if not all((FOLDER / "results" / f"{name}.json").exists() for name in results):
             continue  # not measured yet: the place stays as it is
         pattern = rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)"
-        text, count = re.subn(
-            pattern, lambda match, table=table: f"{match[1]}{table()}\n{match[2]}", text, flags=re.DOTALL
+        pages[places[0]], count = re.subn(
+            pattern,
+            lambda match, table=table: f"{match[1]}{table()}\n{match[2]}",
+            pages[places[0]],
+            flags=re.DOTALL,
         )
         if count != 1:
-            raise ValueError(f"README.md must hold `<!-- {marker} -->` and `<!-- /{marker} -->` once, found {count}.")
-    return text
+            raise ValueError(f"{places[0].name} must hold `<!-- {marker} -->` and its end once, found {count}.")
+    return pages
 
 
 def main() -> int:
     """Write or check."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the README is out of date")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page is out of date")
     check = parser.parse_args().check
-    text = README.read_text(encoding="utf-8")
-    new = filled(text)
-    if check:
-        return int(new != text)
-    README.write_text(new, encoding="utf-8")
-    return 0
+    old = {page: page.read_text(encoding="utf-8") for page in PAGES}
+    new = filled(old)
+    for page, text in new.items():
+        if text != old[page] and not check:
+            page.write_text(text, encoding="utf-8")
+    return int(check and new != old)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ DEFAULT_TRAINING = {
     "save_total_limit": 2,
 }
 
-# What a preset wants otherwise, as measured (README, "detection start"): a rate that suits a masked LM is too high for a
+# What a preset wants otherwise, as measured (docs/pretraining_experiments.md): a rate that suits a masked LM is too high for a
 # detector, which then learns nothing, so each network has its own rate, and its gradient is clipped alone.
 PRESET_TRAINING = {
     "modern-tiny": {

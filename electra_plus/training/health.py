@@ -7,6 +7,7 @@ from accelerate import Accelerator
 from torch import nn
 from transformers.utils import logging
 
+from electra_plus.training.figures import MEANS
 from electra_plus.training.sharding import local
 
 logger = logging.get_logger(__name__)
@@ -14,6 +15,7 @@ logger = logging.get_logger(__name__)
 COLLAPSE_AUC = 0.52  # a detector that finds nothing; 0.5 is chance
 LEARNED_AUC = 0.6  # one that has found something
 PATIENCE = 5  # logs in a row: one may be chance
+LOSSES = [name for name in MEANS if name.endswith("_loss")]
 DIVERGED = 1.3  # times the lowest loss so far; masked LM losses move by a few percent
 
 
@@ -66,7 +68,7 @@ class TrainingHealth:
                 )
             self.best_auc = max(self.best_auc, auc)
         diverging = []
-        for name in ("generator_loss", "discriminator_loss"):
+        for name in LOSSES:
             if name in logs:
                 self.lowest[name] = min(self.lowest.get(name, logs[name]), logs[name])
                 if logs[name] > DIVERGED * self.lowest[name]:

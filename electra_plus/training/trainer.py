@@ -26,16 +26,7 @@ from electra_plus.data.masking import DataCollatorForReplacedTokenDetection, has
 from electra_plus.metrics.detection import compute_pretraining_metrics
 from electra_plus.models.modeling_electra_plus_generator import ElectraPlusForMaskedLM
 from electra_plus.models.modeling_electra_plus_pretraining import ElectraPlusForPreTraining
-from electra_plus.optim.adam import AdamWithoutBiasCorrection
-from electra_plus.optim.groups import (
-    GENERATOR,
-    is_hidden_matrix,
-    learning_rate_multiplier,
-    network_of,
-    parameter_groups,
-)
-from electra_plus.optim.muon import MuonWithAdamW
-from electra_plus.optim.schedules import original_schedule
+from electra_plus.optim.groups import GENERATOR
 from electra_plus.training import checkpoints, sharding
 from electra_plus.training.arguments import ElectraPlusTrainingArguments
 from electra_plus.training.batch_ramp import BatchRampSampler, batch_ramp_loader
@@ -43,6 +34,13 @@ from electra_plus.training.callbacks import MaskingStepCallback
 from electra_plus.training.figures import PretrainingFigures
 from electra_plus.training.flops import measured_peak_flops, training_flops
 from electra_plus.training.health import TrainingHealth, refuse_broken_weights
+from electra_plus.training.optimization import (
+    make_groups,
+    own_optimizer,
+    own_schedule,
+    refuse_groups,
+    takes_groups,
+)
 from electra_plus.training.regimes import make_regime
 
 logger = logging.get_logger(__name__)
@@ -141,70 +139,20 @@ class ElectraPlusTrainer(Trainer):
         if self.optimizer is not None:
             return self.optimizer
         model = self.model if model is None else model
-        args = self.args
-        betas = {"lr": args.learning_rate, "betas": (args.adam_beta1, args.adam_beta2), "eps": args.adam_epsilon}
-        if args.own_optimizer == "original":
-            optimizer_class, kwargs = AdamWithoutBiasCorrection, betas
-        elif args.own_optimizer == "muon":
-            optimizer_class, kwargs = MuonWithAdamW, betas
-        else:
-            optimizer_class, kwargs = self.optimizer_cls_and_kwargs or self.get_optimizer_cls_and_kwargs(args, model)
-            if not (isinstance(optimizer_class, type) and issubclass(optimizer_class, torch.optim.Optimizer)) or {
-                "params", "model", "optimizer_dict"
-            } & set(kwargs):  # fmt: skip
-                self._refuse_groups(str(args.optim))
-                return super().create_optimizer(model)
-        groups = parameter_groups(
-            model.named_parameters(),
-            self.get_decay_parameter_names(model),
-            learning_rate=args.learning_rate,
-            weight_decay=args.weight_decay,
-            generator_learning_rate=args.generator_learning_rate,
-            generator_weight_decay=args.generator_weight_decay,
-            separate_networks=args.generator_max_grad_norm is not None,
-            multiplier=self._layer_multiplier(model),
-            use_muon=is_hidden_matrix if args.own_optimizer == "muon" else None,
-        )
+        found = own_optimizer(self.args) or self.optimizer_cls_and_kwargs
+        optimizer_class, kwargs = found or self.get_optimizer_cls_and_kwargs(self.args, model)
+        if not takes_groups(optimizer_class, kwargs):
+            refuse_groups(self.args)
+            return super().create_optimizer(model)
+        groups = make_groups(model, self.args, self.get_decay_parameter_names(model), self._is_joint)
         self.optimizer = optimizer_class(groups, **kwargs)
         return self.optimizer
 
-    def _refuse_groups(self, optimizer: str) -> None:
-        names = ("generator_learning_rate", "generator_weight_decay", "layerwise_lr_decay")
-        given = [name for name in names if getattr(self.args, name) is not None]
-        if given:
-            raise ValueError(
-                f"`optim={optimizer!r}` makes its own parameter groups, so {given} would have no effect. "
-                "Use another optimizer, or leave them out."
-            )
-
-    def _layer_multiplier(self, model: nn.Module):
-        decay = self.args.layerwise_lr_decay
-        if decay is None:
-            return None
-        num_layers = model.config.num_hidden_layers
-        generator = getattr(model.config, "generator_config", None)
-        of_generator = generator.num_hidden_layers if self._is_joint else num_layers
-
-        def multiplier(name: str) -> float:
-            depth = of_generator if self._is_joint and network_of(name) == GENERATOR else num_layers
-            return learning_rate_multiplier(name, depth, decay, self.args.layerwise_lr_decay_as_released)
-
-        return multiplier
-
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None):
         """Make the learning rate schedule."""
-        if self.lr_scheduler is None and self.args.own_schedule == "original":
-            self.lr_scheduler = original_schedule(
-                optimizer or self.optimizer,
-                self.args.get_warmup_steps(num_training_steps),
-                num_training_steps,
-                **(self.args.lr_scheduler_kwargs or {}),
-            )
-            self._created_lr_scheduler = True
-        elif self.lr_scheduler is None and self.args.lr_scheduler_type == "warmup_stable_decay":
-            given = dict(self.args.lr_scheduler_kwargs or {})
-            given.setdefault("num_decay_steps", max(1, num_training_steps // 5))
-            self.args.lr_scheduler_kwargs = given
+        if self.lr_scheduler is None:
+            self.lr_scheduler = own_schedule(self.args, optimizer or self.optimizer, num_training_steps)
+            self._created_lr_scheduler = self.lr_scheduler is not None
         return super().create_scheduler(num_training_steps, optimizer)
 
     def _clip_grad_norm(self, model: nn.Module):
@@ -266,7 +214,9 @@ class ElectraPlusTrainer(Trainer):
             return super().floating_point_ops(inputs)
         networks = self.regime.inputs(self.state.global_step, self.state.max_steps).get("networks", "both")
         num_rows, row_length = inputs["input_ids"].shape
-        rate = getattr(self.data_collator, "mask_rate", 0.15)  # counting the masked slots would wait for the device
+        rate = 0.15  # counting the masked slots would wait for the device
+        if isinstance(self.data_collator, DataCollatorForReplacedTokenDetection):
+            rate = self.data_collator.mask_rate_at(self.state.global_step * self.args.gradient_accumulation_steps)
         num_masked = round(rate * num_rows * row_length)
         flops = training_flops(self.model.config, num_rows * row_length, row_length, num_masked, networks)
         self._log_flops += flops
@@ -305,6 +255,7 @@ class ElectraPlusTrainer(Trainer):
         if self._peak_flops is None and self._pretrains:
             dtype = torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else torch.float32
             self._peak_flops = measured_peak_flops(self.args.device, dtype)
+        self._position = (-1, 0)
         self.figures.start()
         self.figures.attach(self.model)
         try:

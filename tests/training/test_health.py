@@ -33,10 +33,11 @@ def test_a_detector_that_ranks_well_is_healthy_even_if_it_never_says_replaced():
     assert said([detector(0.6, 0.0)] * 3 * PATIENCE) == []
 
 
-def test_a_rising_loss_is_reported():
+@pytest.mark.parametrize("name", ["generator_loss", "discriminator_loss", "corrective_lm_loss"])
+def test_a_rising_loss_is_reported(name):
     losses = [7.0, 5.0, 4.0, *[6.0] * PATIENCE]
-    warnings = said([{"loss": value, "generator_loss": value} for value in losses])
-    assert len(warnings) == 1 and "rising (generator_loss 6.000 after 4.000)" in warnings[0]
+    warnings = said([{"loss": value, name: value} for value in losses])
+    assert len(warnings) == 1 and f"rising ({name} 6.000 after 4.000)" in warnings[0]
 
 
 def test_one_bad_log_is_chance():

@@ -44,8 +44,10 @@ def assert_same_run(ours, theirs) -> None:
 RAMPS = {"initial_train_batch_size": 1, "batch_size_ramp": 0.6, "length_ramp": (8, 32, 10)}
 
 
-@pytest.mark.parametrize(("regime", "ramps"), [*((regime, {}) for regime in REGIMES), ("joint", RAMPS)])
-def test_a_resumed_run_is_the_uninterrupted_one(regime, ramps, tmp_path, tokenizer, real_rows):
+@pytest.mark.parametrize(
+    ("regime", "more"), [*((regime, {}) for regime in REGIMES), ("joint", RAMPS), ("joint", {"bf16": True})]
+)
+def test_a_resumed_run_is_the_uninterrupted_one(regime, more, tmp_path, tokenizer, real_rows):
     # saved between two logs, inside an epoch, with accumulation and dropout
     how = {
         "model": REGIMES[regime],
@@ -54,7 +56,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(regime, ramps, tmp_path, tokeniz
         "logging_steps": 3,
         "gradient_accumulation_steps": 2,
         "per_device_train_batch_size": 4,
-        **ramps,
+        **more,
     }
     whole = make_trainer(tmp_path / "whole", tokenizer, real_rows, **how)
     whole.train()
@@ -69,6 +71,16 @@ def test_a_resumed_run_is_the_uninterrupted_one(regime, ramps, tmp_path, tokeniz
     same = ("generator_loss", "discriminator_loss", "detection_auc", "padding_rate", "step")
     for ours, theirs in zip(resumed.state.log_history, whole.state.log_history, strict=True):
         assert {name: ours.get(name) for name in same} == {name: theirs.get(name) for name in same}
+
+
+def test_bfloat16_learns_as_float32_does(tmp_path, tokenizer, real_rows):
+    how = {"max_steps": 30, "logging_steps": 10, "learning_rate": 2e-3}
+    runs = [make_trainer(tmp_path, tokenizer, real_rows, **how, bf16=bf16) for bf16 in (False, True)]
+    for run in runs:
+        run.train()
+    exact, rounded = map(losses, runs)
+    assert exact != rounded and exact[-1] < 0.8 * exact[0]
+    assert rounded == pytest.approx(exact, rel=0.01)
 
 
 @pytest.mark.parametrize("length_ramp", [None, (8, 32, 6)])
