@@ -112,7 +112,7 @@ class ElectraPlusCorruption:
     def _masked_slot_states(self, input_ids: Tensor, slots: Tensor, **encoder_inputs) -> Tensor:
         """Return what our own generator's table is multiplied with, `(num_masked, embedding_size)`."""
         generator = self.generator
-        states = at_slots(generator.electra(input_ids, **encoder_inputs).last_hidden_state, slots)
+        states, _ = generator.electra.states_at_slots(input_ids, slots, **encoder_inputs)
         return generator.generator_predictions(states)
 
     def masked_slot_logits(self, input_ids: Tensor, slots: Tensor, **encoder_inputs) -> Tensor:

@@ -99,6 +99,19 @@ def eager_attention_forward(
     return torch.matmul(weights, value).transpose(1, 2).contiguous(), weights
 
 
+def at_positions(states: Tensor, positions: Tensor) -> Tensor:
+    """Return states `(batch_size, sequence_length, size)` at some positions `(batch_size, num)` of each row."""
+    batch_size, length, size = states.shape
+    slots = positions + torch.arange(batch_size, device=positions.device)[:, None] * length
+    return states.flatten(0, 1).index_select(0, slots.flatten()).view(batch_size, -1, size)
+
+
+def rows_at_positions(table: Tensor, positions: Tensor) -> Tensor:
+    """The same for a table of each token, of shape `(batch_size or 1, 1, sequence_length, size)`."""
+    batch = torch.arange(len(positions), device=positions.device)[:, None]
+    return table.expand(len(positions), -1, -1, -1)[batch, 0, positions][:, None]
+
+
 class MultiHeadAttention(nn.Module):
     """Projections and the call into transformers' attention interface, for self- and cross-attention."""
 
@@ -152,13 +165,21 @@ class ElectraPlusSelfAttention(MultiHeadAttention):
         attention_mask: Tensor | None = None,
         position_embeddings: tuple[Tensor, Tensor] | None = None,
         past_key_values: Cache | None = None,
+        query_positions: Tensor | None = None,
         **kwargs,
     ) -> tuple[Tensor, Tensor | None]:
-        query = self._split_heads(self.query(hidden_states))
+        asking, of_queries = hidden_states, position_embeddings
+        if query_positions is not None:
+            asking = at_positions(hidden_states, query_positions)
+            if position_embeddings is not None:
+                of_queries = tuple(rows_at_positions(table, query_positions) for table in position_embeddings)
+            if attention_mask is not None:
+                attention_mask = rows_at_positions(attention_mask, query_positions)
+        query = self._split_heads(self.query(asking))
         key = self._split_heads(self.key(hidden_states))
         value = self._split_heads(self.value(hidden_states))
         if position_embeddings is not None:
-            query, key = rotate(query, position_embeddings), rotate(key, position_embeddings)
+            query, key = rotate(query, of_queries), rotate(key, position_embeddings)
         if past_key_values is not None:
             cache = past_key_values
             if isinstance(cache, EncoderDecoderCache):
@@ -222,8 +243,14 @@ class ElectraPlusAttention(nn.Module):
         self.self = (ElectraPlusCrossAttention if cross_attention else ElectraPlusSelfAttention)(config, layer_idx)
         self.output = ElectraPlusResidual(config, config.hidden_size)
 
-    def forward(self, hidden_states: Tensor, attention_mask: Tensor | None, **kwargs) -> Tensor:
+    def forward(
+        self, hidden_states: Tensor, attention_mask: Tensor | None, query_positions: Tensor | None = None, **kwargs
+    ) -> Tensor:
+        if query_positions is not None:
+            kwargs["query_positions"] = query_positions
         attended, _ = self.self(self.input_norm(hidden_states), attention_mask, **kwargs)
+        if query_positions is not None:
+            hidden_states = at_positions(hidden_states, query_positions)
         return self.output(attended, hidden_states)
 
 
@@ -301,7 +328,12 @@ class ElectraPlusLayer(GradientCheckpointingLayer):
 
 
 class ElectraPlusEncoder(nn.Module):
-    """Stack of layers. Each gets the mask and the rotary tables of its own attention pattern."""
+    """
+    Stack of layers. Each gets the mask and the rotary tables of its own attention pattern.
+
+    With `query_positions` `(batch_size, num)` the last layer computes the states of those positions only, `(batch_size, num,
+    hidden_size)`; keys and values are still those of all tokens.
+    """
 
     def __init__(self, config: ElectraPlusConfig):
         super().__init__()
@@ -320,13 +352,16 @@ class ElectraPlusEncoder(nn.Module):
         attention_masks: dict[str, Tensor | None],
         position_ids: Tensor,
         encoder_hidden_states: Tensor | None = None,
+        query_positions: Tensor | None = None,
         **kwargs,
     ) -> Tensor:
         dtype = compute_dtype(hidden_states)  # of queries and keys
         tables = {
             kind: rotary_tables(position_ids, self.head_size, theta, dtype) for kind, theta in self.rope_thetas.items()
         }
-        for layer, kind in zip(self.layer, self.layer_types, strict=True):
+        for number, (layer, kind) in enumerate(zip(self.layer, self.layer_types, strict=True), start=1):
+            if query_positions is not None and number == len(self.layer):
+                kwargs["query_positions"] = query_positions
             hidden_states = layer(
                 hidden_states,
                 attention_masks[kind],

@@ -11,7 +11,7 @@ from transformers.utils.generic import can_return_tuple
 from .configuration_electra_plus import ElectraPlusConfig
 from .layers_electra_plus import make_norm
 from .modeling_electra_plus import ElectraPlusModel, ElectraPlusPreTrainedModel
-from .objectives_electra_plus import at_slots, labels_at_slots, masked_slots
+from .objectives_electra_plus import labels_at_slots, masked_slots
 
 
 class ElectraPlusGeneratorPredictions(nn.Module):
@@ -102,19 +102,21 @@ class ElectraPlusForMaskedLM(ElectraPlusPreTrainedModel):
             `(num_masked, vocab_size)`, the labelled slots row after row (`num_masked_slots` of them if that is given, the last
             without meaning). The loss is the same.
         """
-        outputs = self.electra(
-            input_ids,
-            attention_mask=attention_mask,
-            token_type_ids=token_type_ids,
-            position_ids=position_ids,
-            inputs_embeds=inputs_embeds,
-            document_ids=document_ids,
+        inputs = {
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type_ids,
+            "position_ids": position_ids,
+            "inputs_embeds": inputs_embeds,
+            "document_ids": document_ids,
             **kwargs,
-        )
-        states = outputs.last_hidden_state
+        }
         if labels is not None and self.config.sparse_prediction:
             slots = masked_slots(labels, num_masked_slots)
-            states, labels = at_slots(states, slots), labels_at_slots(labels, slots)
+            states, outputs = self.electra.states_at_slots(input_ids, slots, **inputs)
+            labels = labels_at_slots(labels, slots)
+        else:
+            outputs = self.electra(input_ids, **inputs)
+            states = outputs.last_hidden_state
         logits = self.generator_lm_head(self.generator_predictions(states))
         loss = None
         if labels is not None:

@@ -138,6 +138,39 @@ def at_slots(values: Tensor, slots: Tensor) -> Tensor:
     return values.flatten(0, 1).index_select(0, slots.clamp(min=0))
 
 
+def slots_by_row(slots: Tensor, batch_size: int, length: int) -> tuple[Tensor, Tensor]:
+    r"""
+    Sort slots into their rows.
+
+    Args:
+        slots (`torch.LongTensor` of shape `(num_slots,)`): From [`masked_slots`], one at least that is no -1.
+        batch_size, length (`int`): Of the batch.
+
+    Returns:
+        `tuple`: positions in each row, `(batch_size, most_in_a_row)`, 0 where a row has fewer; and for each slot its place in the
+        flattened positions, `(num_slots,)`, 0 for -1.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> slots_by_row(torch.tensor([1, 2, 5, -1]), batch_size=2, length=3)
+    (tensor([[1, 2],
+            [2, 0]]), tensor([0, 1, 2, 0]))
+
+    ```
+    """
+    real = slots[slots >= 0]
+    rows = real // length
+    counts = rows.bincount(minlength=batch_size)
+    in_row = torch.arange(len(real), device=slots.device) - (counts.cumsum(0) - counts)[rows]
+    width = int(counts.max())
+    positions = slots.new_zeros(batch_size, width).index_put((rows, in_row), real % length)
+    places = torch.zeros_like(slots)
+    places[: len(real)] = rows * width + in_row
+    return positions, places
+
+
 def labels_at_slots(labels: Tensor, slots: Tensor) -> Tensor:
     """Return the labels `(batch_size, sequence_length)` at slots from [`masked_slots`], -100 at -1."""
     return at_slots(labels, slots).masked_fill(slots < 0, -100)
