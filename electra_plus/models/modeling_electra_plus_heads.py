@@ -1,5 +1,6 @@
 """Task heads on the encoder: sequence and token classification, extractive question answering, multiple choice."""
 
+from collections.abc import Callable
 from typing import Unpack
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.activations import ACT2FN
 from transformers.modeling_outputs import (
+    BaseModelOutputWithPastAndCrossAttentions,
     MultipleChoiceModelOutput,
     QuestionAnsweringModelOutput,
     SequenceClassifierOutput,
@@ -17,7 +19,7 @@ from transformers.utils.generic import can_return_tuple
 
 from .configuration_electra_plus import ElectraPlusConfig
 from .modeling_electra_plus import ElectraPlusModel, ElectraPlusPreTrainedModel
-from .packing_electra_plus import packed_document_ids, unpack_documents
+from .packing_electra_plus import first_slots, packed_document_ids, unpack_documents
 
 
 def _head_dropout(config: ElectraPlusConfig) -> nn.Dropout:
@@ -44,6 +46,41 @@ def pool_last(hidden_states: Tensor, attention_mask: Tensor | None) -> Tensor:
         return hidden_states[:, -1]
     last = attention_mask.sum(dim=1) - 1
     return hidden_states[torch.arange(len(last), device=last.device), last]
+
+
+def encode_for_pooling(
+    encoder: ElectraPlusModel,
+    pool: Callable[[Tensor, Tensor | None], Tensor],
+    input_ids: Tensor | None,
+    attention_mask: Tensor | None,
+    document_ids: Tensor | None,
+    **inputs,
+) -> tuple[Tensor, Tensor | None, BaseModelOutputWithPastAndCrossAttentions]:
+    r"""
+    Encode texts of which one vector each is wanted.
+
+    Args:
+        encoder ([`ElectraPlusModel`]): Takes the other arguments.
+        pool (`Callable`): What will be called with the states and their mask. For [`pool_first`] others are left out.
+        input_ids, attention_mask, document_ids, inputs: As in [`ElectraPlusModel.forward`].
+
+    Returns:
+        `tuple`: states `(num_texts, length, hidden_size)`, a text a row; their mask, if any; and what the encoder returned.
+    """
+    inputs.update(attention_mask=attention_mask, document_ids=document_ids)
+    if pool is not pool_first or input_ids is None:
+        outputs = encoder(input_ids, **inputs)
+        if document_ids is None:
+            return outputs.last_hidden_state, attention_mask, outputs
+        return *unpack_documents(outputs.last_hidden_state, document_ids), outputs
+    if document_ids is None:
+        slots = torch.arange(input_ids.shape[0], device=input_ids.device) * input_ids.shape[1]
+    else:
+        slots = first_slots(document_ids)
+    states, outputs = encoder.states_at_slots(input_ids, slots, **inputs)
+    if document_ids is not None:
+        states = states[document_ids.flatten()[slots].argsort()]
+    return states[:, None], None, outputs
 
 
 class ElectraPlusClassificationHead(nn.Module):
@@ -110,18 +147,17 @@ class ElectraPlusForSequenceClassification(ElectraPlusPreTrainedModel):
         """
         if document_ids is None:
             document_ids = packed_document_ids(position_ids, attention_mask, kwargs.get("cu_seq_lens_q"))
-        outputs = self.electra(
+        states, attention_mask, outputs = encode_for_pooling(
+            self.electra,
+            self.classifier.pool,
             input_ids,
-            attention_mask=attention_mask,
+            attention_mask,
+            document_ids,
             token_type_ids=token_type_ids,
             position_ids=position_ids,
             inputs_embeds=inputs_embeds,
-            document_ids=document_ids,
             **kwargs,
         )
-        states = outputs.last_hidden_state
-        if document_ids is not None:
-            states, attention_mask = unpack_documents(states, document_ids)
         logits = self.classifier(states, attention_mask)
         loss = None
         if labels is not None:
@@ -303,22 +339,23 @@ class ElectraPlusForMultipleChoice(ElectraPlusPreTrainedModel):
             num_choices = (input_ids if inputs_embeds is None else inputs_embeds).shape[1]
             # (batch_size, num_choices, ...) -> (batch_size * num_choices, ...)
             rows = [None if tensor is None else tensor.flatten(0, 1) for tensor in rows]
-        outputs = self.electra(
+        states, mask, outputs = encode_for_pooling(
+            self.electra,
+            self.sequence_summary.pool,
             rows[0],
-            attention_mask=rows[1],
+            rows[1],
+            document_ids,
             token_type_ids=rows[2],
             position_ids=rows[3],
             inputs_embeds=rows[4],
-            document_ids=document_ids,
             **kwargs,
         )
-        states, mask = outputs.last_hidden_state, None  # as stock, which pools padding too
-        if document_ids is not None:
-            states, mask = unpack_documents(states, document_ids)
-            if not num_choices or len(states) % num_choices:
-                raise ValueError(
-                    f"`num_choices` must divide the documents of packed rows, got {num_choices} for {len(states)} documents."
-                )
+        if document_ids is None:
+            mask = None  # as stock, which pools padding too
+        elif not num_choices or len(states) % num_choices:
+            raise ValueError(
+                f"`num_choices` must divide the documents of packed rows, got {num_choices} for {len(states)} documents."
+            )
         logits = self.classifier(self.sequence_summary(states, mask)).view(-1, num_choices)
         loss = F.cross_entropy(logits.float(), labels) if labels is not None else None
         return MultipleChoiceModelOutput(

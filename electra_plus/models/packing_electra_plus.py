@@ -77,6 +77,25 @@ def positions_in_documents(document_ids: Tensor) -> Tensor:
     return tokens - torch.where(begins, tokens, 0).cummax(dim=1).values
 
 
+def first_slots(document_ids: Tensor) -> Tensor:
+    r"""
+    Return where documents begin in the flattened batch, row after row.
+
+    Args:
+        document_ids (`torch.LongTensor` of shape `(batch_size, sequence_length)`): -1 for padding.
+
+    Returns:
+        `torch.LongTensor` of shape `(num_documents,)`
+
+    Example:
+
+    >>> first_slots(torch.tensor([[0, 0, 0, 1, 1], [2, 3, 3, -1, -1]]))
+    tensor([0, 3, 5, 6])
+    """
+    begins = (positions_in_documents(document_ids) == 0) & (document_ids >= 0)
+    return begins.flatten().nonzero().squeeze(1)
+
+
 def default_positions(tokens: Tensor, document_ids: Tensor | None, past_length: int = 0) -> Tensor:
     r"""
     Return the positions of tokens whose caller gave none: from 0 in each document of packed rows, else one after the other.

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import electra_plus
 from electra_plus import ElectraPlusConfig, ElectraPlusForMaskedLM, ElectraPlusForPreTraining, ElectraPlusModel
 from electra_plus.models.objectives_electra_plus import masked_slots
 
@@ -98,3 +99,42 @@ def test_long_rows_of_local_layers_are_left_whole():
     assert not model._last_layer_may_leave_out(ids, torch.tensor([3]))
     states, _ = model.states_at_slots(ids, torch.tensor([3, 90]))
     torch.testing.assert_close(states, model(ids).last_hidden_state[0, [3, 90]])
+
+
+@pytest.mark.parametrize("kind", BATCHES)
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("name", ["ElectraPlusForSequenceClassification", "ElectraPlusForMultipleChoice"])
+def test_heads_that_pool_the_first_token_give_what_they_gave(name, flavour, kind, monkeypatch):
+    preset, own = FLAVOURS[flavour]
+    torch.manual_seed(0)
+    fields = {"classifier_pooling": "cls", "classifier_dropout": 0.0, "summary_last_dropout": 0.0}
+    config = ElectraPlusConfig.preset(preset, vocab_size=90, **fields, **own)
+    model = getattr(electra_plus, name)(config)
+    inputs = batch(kind)
+    if kind == "packed":
+        # numbers that do not rise from row to row, and padding
+        inputs["document_ids"] = (inputs["document_ids"] + torch.tensor([[6], [3], [0]])).masked_fill(
+            inputs["document_ids"] < 0, -1
+        )
+        inputs["labels"] = torch.tensor([1, 0, 1, 0, 1, 0, 1, 0, 1])
+    else:
+        inputs["labels"] = torch.tensor([1, 0, 1])
+    if name == "ElectraPlusForMultipleChoice":
+        inputs["labels"] = torch.tensor([2, 0, 1] if kind == "packed" else [1])
+        if kind == "packed":
+            inputs["num_choices"] = 3
+        else:
+            inputs |= {key: value[None] for key, value in inputs.items() if key != "labels"}
+    lengths = []
+    hook = model.electra.encoder.register_forward_hook(
+        lambda module, arguments, output: lengths.append(output.shape[1])
+    )
+    ours = loss_and_gradients(model, inputs)
+    monkeypatch.setattr(ElectraPlusModel, "_last_layer_may_leave_out", lambda *_, **__: False)
+    whole = loss_and_gradients(model, inputs)
+    hook.remove()
+    assert lengths[0] <= 3 and lengths[1] == 20
+    for mine, theirs in zip(ours, whole, strict=True):
+        assert (mine is None) == (theirs is None)
+        if mine is not None:
+            torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
