@@ -143,7 +143,7 @@ def run(name: str, seed: int, options: argparse.Namespace) -> dict:
     if not arm.masked_lm:
         seen = trainer.evaluate()
         row |= {key: seen[f"eval_{key}"] for key in ("auc", "generator_loss", "generator_accuracy", "replaced_rate")}
-    judged = evaluate(str(folder), "blimp", str(options.blimp))["figures"]
+    judged = evaluate(str(folder), "blimp", str(options.blimp), limit=options.pairs)["figures"]
     row["blimp"] = {who: figures["macro_accuracy"] for who, figures in judged.items()}
     row["blimp_ties"] = {who: figures["ties"] for who, figures in judged.items()}
     row["blimp_paradigms"] = {
@@ -158,6 +158,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", required=True, help="folder of electra-plus prepare")
     parser.add_argument("--blimp", type=Path, required=True, help="folder of BLiMP's pairs")
+    parser.add_argument("--pairs", type=int, default=100, help="of each paradigm of BLiMP (default: %(default)s)")
     parser.add_argument(
         "--work", type=Path, default=Path("half_hour"), help="where checkpoints go (default: %(default)s)"
     )
@@ -178,6 +179,7 @@ def main() -> None:
     if settings.get("seconds") != options.seconds:
         settings = {
             "seconds": options.seconds,
+            "pairs": options.pairs,
             "rows_per_step": ROWS_PER_STEP,
             "steps": steps_in(options.seconds, options.dataset),
         }
