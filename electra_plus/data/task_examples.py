@@ -130,10 +130,10 @@ def _rated(fields: Mapping[str, Any]) -> dict[str, Any]:
         if _is_missing(value):
             raise ValueError(f"`label` is missing ({value!r}). Give a number, or leave the row out.")
         try:
-            number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
-        except (ValueError, OverflowError):
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
-        if not math.isfinite(number):
+        if isinstance(value, bool) or not math.isfinite(number):
             raise ValueError(f"`label` must be a number, got {_shown(value)}. Classes are of text-classification.")
         found["label"] = number
     return found
