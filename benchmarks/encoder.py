@@ -30,9 +30,9 @@ import transformers
 from machine import RESULTS, printed_by_fresh_process, save_result
 
 from electra_plus import ElectraPlusConfig, ElectraPlusModel
+from electra_plus.data.examples import read_examples
 from electra_plus.data.packing import DataCollatorForPacking
 from electra_plus.data.tokenization import train_wordpiece_tokenizer
-from electra_plus.recipes.finetuning import read_examples
 from electra_plus.samples import sample_path
 
 VOCAB_SIZE = 30522

@@ -20,7 +20,7 @@ from machine import measured_rows, peak_resident_bytes
 
 from electra_plus import ElectraPlusForLongSequenceClassification, ElectraPlusForSequenceClassification
 from electra_plus.data.chunking import DataCollatorForLongText, chunk_text, chunked_row
-from electra_plus.recipes.finetuning import read_examples
+from electra_plus.data.examples import read_examples
 
 MAX_TOKENS = 2048
 CHUNK_LENGTH = 128

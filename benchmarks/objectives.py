@@ -44,10 +44,10 @@ from electra_plus import (
     ElectraPlusForSequenceClassification,
 )
 from electra_plus.data.corpus import TokenRows, pack_rows, read_documents
+from electra_plus.data.examples import read_examples
 from electra_plus.data.tokenization import load_tokenizer, train_wordpiece_tokenizer
 from electra_plus.metrics.detection import DetectionMetrics
 from electra_plus.models.objectives_electra_plus import replaced_token_labels, sample_replacements
-from electra_plus.recipes.finetuning import read_examples
 from electra_plus.recipes.quickstart import held_out_batches, joint_figures, masked_lm_figures
 
 VOCAB_SIZE = 8192

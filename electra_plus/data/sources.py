@@ -268,14 +268,24 @@ def _binary(file: Path, raw: BinaryIO) -> BinaryIO:
     return gzip.GzipFile(fileobj=raw) if file.suffix == ".gz" else raw
 
 
-def _lines(file: Path, on_position: Callable[[int], None]) -> Iterator[str]:
-    """Yield the lines of a UTF-8 file, plain or compressed, with or without byte order mark."""
+def read_lines(file: Path, on_position: Callable[[int], None] | None = None) -> Iterator[str]:
+    """
+    Yield the lines of a UTF-8 file with their ends, plain or `.gz`, with or without byte order mark.
+
+    Args:
+        file (`Path`): What to read.
+        on_position (`Callable`, *optional*): Told after each line how many bytes of the file have been read.
+
+    Raises:
+        ValueError: The text is not UTF-8, or a compressed file is broken.
+    """
     with file.open("rb") as raw:
         try:
             # newline="": lines end as everywhere, and csv finds the ends inside quotes as they are
             for line in io.TextIOWrapper(_binary(file, raw), encoding="utf-8-sig", newline=""):
                 yield line
-                on_position(raw.tell())
+                if on_position is not None:
+                    on_position(raw.tell())
         except UnicodeDecodeError as error:
             raise ValueError(
                 f"`{file}` line {_line_of_bad_bytes(file)} cannot be read as UTF-8 text ({error}). Convert the file."
@@ -298,7 +308,7 @@ def _line_of_bad_bytes(file: Path) -> int:
 def _text_documents(file: Path, on_position: Callable[[int], None]) -> Iterator[list[str]]:
     document: list[str] = []
     size = 0
-    for line in _lines(file, on_position):
+    for line in read_lines(file, on_position):
         line = line.strip()
         if document and (not line or size + len(line) > MAX_DOCUMENT_CHARACTERS):
             yield document
@@ -310,17 +320,30 @@ def _text_documents(file: Path, on_position: Callable[[int], None]) -> Iterator[
         yield document
 
 
-def _jsonl_texts(file: Path, text_column: str | None, on_position: Callable[[int], None]) -> Iterator[str]:
-    column = None
-    for number, line in enumerate(_lines(file, on_position), start=1):
+def read_json_lines(
+    file: Path, on_position: Callable[[int], None] | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """
+    Yield the objects of a file of JSON lines, each with the number of its line from 1; blank lines are left out.
+
+    Raises:
+        ValueError: A line is no JSON or no object, or as for [`read_lines`].
+    """
+    for number, line in enumerate(read_lines(file, on_position), start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # also integers of too many digits, and lists too deep
             raise ValueError(f"`{file}` line {number} is no JSON: {error}. Give one object a line.") from error
         if not isinstance(row, dict):
             raise ValueError(f"`{file}` line {number} must be a JSON object, got {type(row).__name__}.")
+        yield number, row
+
+
+def _jsonl_texts(file: Path, text_column: str | None, on_position: Callable[[int], None]) -> Iterator[str]:
+    column = None
+    for number, row in read_json_lines(file, on_position):
         if column is None:
             column = choose_text_column([*row], text_column, file)
         if column not in row:
@@ -330,7 +353,7 @@ def _jsonl_texts(file: Path, text_column: str | None, on_position: Callable[[int
 
 def _csv_texts(file: Path, text_column: str | None, on_position: Callable[[int], None]) -> Iterator[str]:
     csv.field_size_limit(2**31 - 1)  # the default refuses documents of more than 131,072 characters
-    reader = csv.DictReader(_lines(file, on_position), strict=True)
+    reader = csv.DictReader(read_lines(file, on_position), strict=True)
     try:
         column = choose_text_column(reader.fieldnames or [], text_column, file)
         for row in reader:

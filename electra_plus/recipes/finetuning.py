@@ -1,14 +1,10 @@
 """Fine-tuning for text classification with the stock `Trainer`."""
 
-import csv
-import gzip
-import json
 import logging
-import random
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from electra_plus.data.examples import hold_out, label_names, read_examples
 from electra_plus.recipes.settings import training_arguments
 
 logger = logging.getLogger(__name__)
@@ -37,7 +33,7 @@ class FineTuningSettings:
 
     Args:
         model (`str`): Folder or Hub name of a checkpoint: ElectraPlus (joint or not), stock ELECTRA or stock BERT.
-        train_file (`str`): `.jsonl` or `.csv` (or either with `.gz`), one example a row.
+        train_file (`str`): What [`read_examples`] reads: `.jsonl`, `.csv` and the like, one example a row.
         output_dir (`str`): Where the model goes.
         validation_file (`str`, *optional*): For the accuracy. `None` holds out a tenth of the rows, drawn at random.
         text_column, pair_column, label_column (`str`, *optional*): `None` guesses by usual names and says so.
@@ -60,37 +56,6 @@ class FineTuningSettings:
     training: dict[str, Any] = field(default_factory=dict)
 
 
-def read_examples(path: str | Path) -> list[dict[str, Any]]:
-    """
-    Read rows from a `.jsonl` or `.csv` file, plain or `.gz`.
-
-    Raises:
-        FileNotFoundError: The file does not exist.
-        ValueError: Another suffix, a broken line, or no rows.
-    """
-    file = Path(path)
-    if not file.is_file():
-        raise FileNotFoundError(f"`{file}` does not exist.")
-    suffix = file.with_suffix("").suffix if file.suffix == ".gz" else file.suffix
-    opener = gzip.open if file.suffix == ".gz" else open
-    if suffix not in (".jsonl", ".csv"):
-        raise ValueError(f"`{file}` must end in .jsonl or .csv (or either with .gz).")
-    with opener(file, "rt", encoding="utf-8", newline="" if suffix == ".csv" else None) as lines:
-        if suffix == ".csv":
-            rows = list(csv.DictReader(lines))
-        else:
-            rows = []
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    try:
-                        rows.append(json.loads(line))
-                    except json.JSONDecodeError as error:
-                        raise ValueError(f"`{file}` line {number} is no JSON: {error}.") from error
-    if not rows:
-        raise ValueError(f"`{file}` holds no rows.")
-    return rows
-
-
 def choose_column(rows: list[dict], given: str | None, usual: tuple[str, ...], what: str, required: bool = True):
     """Return the column the user named, or the first usual name the rows have."""
     present = list(rows[0])
@@ -102,22 +67,6 @@ def choose_column(rows: list[dict], given: str | None, usual: tuple[str, ...], w
     if found is None and required:
         raise ValueError(f"No {what} column found in {present}. Name it: `--{what}-column`.")
     return found
-
-
-def hold_out(rows: list[dict], fraction: float = 0.1) -> tuple[list[dict], list[dict]]:
-    """
-    Split rows into those for training and a fraction for validation, in their order, at least one each.
-
-    The draw is at random, since files often have their classes in turn or in blocks, and always the same.
-
-    Raises:
-        ValueError: There are fewer than two rows.
-    """
-    if len(rows) < 2:
-        raise ValueError(f"`train_file` has {len(rows)} row; training and validation need one each. Give more rows.")
-    held = set(random.Random(0).sample(range(len(rows)), max(1, round(fraction * len(rows)))))
-    train = [row for index, row in enumerate(rows) if index not in held]
-    return train, [rows[index] for index in sorted(held)]
 
 
 def finetune(settings: FineTuningSettings) -> dict[str, float]:
@@ -144,7 +93,7 @@ def finetune(settings: FineTuningSettings) -> dict[str, float]:
     pair = choose_column(train_rows, settings.pair_column, PAIR_COLUMNS, "pair", required=False)
     label = choose_column(train_rows, settings.label_column, LABEL_COLUMNS, "label")
     logger.warning("columns: text %r, pair %r, label %r", text, pair, label)
-    names = sorted({str(row[label]) for row in train_rows}, key=lambda name: (not name.isdigit(), name.zfill(9)))
+    names = label_names(train_rows, label)
     if len(names) < 2:
         raise ValueError(f"`{label}` has one value ({names}) in `train_file`; classification needs two.")
     ids = {name: index for index, name in enumerate(names)}

@@ -8,7 +8,7 @@ import transformers
 from model_helpers import joint_config
 
 from electra_plus import ElectraPlusForPreTraining
-from electra_plus.recipes.finetuning import FineTuningSettings, choose_column, finetune, hold_out, read_examples
+from electra_plus.recipes.finetuning import FineTuningSettings, choose_column, finetune
 
 ROWS = [
     {"review": f"{text} {index}", "label": label}
@@ -76,33 +76,6 @@ def test_label_that_training_never_saw_is_refused(checkpoint, tmp_path):
     validation_file = write_jsonl(tmp_path / "validation.jsonl", [{"review": "a", "label": "middling"}])
     with pytest.raises(ValueError, match=r"`validation_file` has labels \['middling'\]"):
         finetune(settings(checkpoint, train_file, tmp_path / "out", validation_file=validation_file))
-
-
-def test_files_are_read_or_refused_by_name(tmp_path):
-    (tmp_path / "rows.csv").write_text('text,label\n"a, b",1\n', encoding="utf-8")
-    assert read_examples(tmp_path / "rows.csv") == [{"text": "a, b", "label": "1"}]
-    (tmp_path / "broken.jsonl").write_text('{"text": "a"}\n{"text": \n', encoding="utf-8")
-    with pytest.raises(ValueError, match="line 2 is no JSON"):
-        read_examples(tmp_path / "broken.jsonl")
-    (tmp_path / "empty.csv").write_text("text,label\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="holds no rows"):
-        read_examples(tmp_path / "empty.csv")
-    (tmp_path / "rows.xlsx").write_text("")
-    with pytest.raises(ValueError, match=r"must end in .jsonl or .csv"):
-        read_examples(tmp_path / "rows.xlsx")
-    with pytest.raises(FileNotFoundError, match="does not exist"):
-        read_examples(tmp_path / "nothing.csv")
-
-
-def test_rows_held_out_are_a_random_tenth_always_the_same():
-    rows = [{"text": str(index), "label": index % 10} for index in range(500)]  # classes in turn
-    train, validation = hold_out(rows)
-    assert len(validation) == 50 and sorted(train + validation, key=lambda row: int(row["text"])) == rows
-    assert len({row["label"] for row in validation}) == 10
-    assert hold_out(rows) == (train, validation)
-    assert [len(part) for part in hold_out(rows[:2])] == [1, 1]
-    with pytest.raises(ValueError, match="`train_file` has 1 row"):
-        hold_out(rows[:1])
 
 
 def test_first_usual_column_is_taken():

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from electra_plus.data.examples import read_examples
 from electra_plus.recipes.evaluation.loading import Networks, load_networks
 from electra_plus.recipes.evaluation.report import table
 from electra_plus.recipes.evaluation.scoring import (
@@ -17,7 +18,6 @@ from electra_plus.recipes.evaluation.scoring import (
     log_likelihoods,
     pseudo_log_likelihoods,
 )
-from electra_plus.recipes.finetuning import read_examples
 
 FIELDS = ("sentence_good", "sentence_bad", "UID")
 # float32 cannot tell scores apart whose difference is this fraction of them; calling such a pair a tie keeps chance out

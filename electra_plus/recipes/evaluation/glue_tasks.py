@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from electra_plus.data.examples import read_examples
 from electra_plus.metrics.classification import accuracy, f1, matthews_correlation, spearman_correlation
-from electra_plus.recipes.finetuning import read_examples
 
 PREFERRED = ("{split}.jsonl", "{split}.jsonl.gz", "{split}.en.jsonl", "{split}.en.jsonl.gz")
 
