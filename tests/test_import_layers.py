@@ -79,6 +79,8 @@ def test_import_loads_no_heavy_library():
         "datasets",
         "evaluate",
         "sklearn",
+        "seqeval",
+        "sacrebleu",
         "matplotlib",
         "pandas",
     ]
