@@ -232,6 +232,18 @@ def detection_start() -> str:
     return "\n".join(lines)
 
 
+def preparation() -> str:
+    """What preparing a large corpus needs."""
+    found = result("preparation")
+    return "\n".join(
+        f"`electra-plus prepare`, {row['options'][1]} process, {row['text_bytes'] / 1e9:.1f} GB of text made from books by repetition with "
+        f"changed words: {row['tokens'] / 1e6:.0f} million tokens, {row['tokens_per_second']:,} a second (other programs ran meanwhile), "
+        f"peak of resident memory {row['peak_resident_bytes_of_one_process'] / 1e6:.0f} MB, {row['padding_fraction']:.3%} padding "
+        f"({on_machine(found)})."
+        for row in found["rows"]
+    )
+
+
 def half_hour() -> str:
     """What half an hour of pretraining gives."""
     found = result("half_hour")
@@ -298,6 +310,7 @@ TABLES = {
     "long texts": (long_context, ("long_context",)),
     "objectives": (objectives, ("objectives",)),
     "detection start": (detection_start, ("detection_start",)),
+    "preparation": (preparation, ("preparation",)),
     "half an hour": (half_hour, ("half_hour",)),
     "faults": (faults, ("faults",)),
 }
