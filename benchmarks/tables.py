@@ -250,11 +250,12 @@ def half_hour() -> str:
     settings = found["settings"]
     tokens = settings["rows_per_step"] * 128
     lines = [
-        f"As many steps as {settings['seconds'] / 60:.0f} minutes on both cores hold at the speed measured beforehand, {tokens:,} tokens "
-        f"a step, books and Wikipedia (20 million tokens), bfloat16, one seed ({on_machine(found)}). AUC on held-out rows, against the "
-        "detector's own generator and against the masked LM of this table; BLiMP is the mean over 54 paradigms, 0.5 is chance:",
+        f"As many steps as {settings['seconds'] / 60:.0f} minutes on both cores hold at the speed measured beforehand (the training itself "
+        f"shared the machine), {tokens:,} tokens a step, books and Wikipedia (20 million tokens), bfloat16, one seed ({on_machine(found)}). "
+        "AUC and nats on held-out rows, AUC against the detector's own generator and against the masked LM of this table; BLiMP is the "
+        f"mean over 54 paradigms of {settings['pairs']} pairs each, 0.5 is chance:",
         "",
-        "| | tokens a second | steps | nats a masked token | AUC, own generator | AUC, masked LM | BLiMP, detector | BLiMP, masked LM or generator |",
+        "| | tokens a second | steps | nats a masked token | AUC, own generator | AUC, masked LM | BLiMP, detector | BLiMP, pseudo-likelihood |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in found["rows"]:
