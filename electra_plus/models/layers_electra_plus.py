@@ -20,6 +20,7 @@ from transformers.pytorch_utils import apply_chunking_to_forward
 from .configuration_electra_plus import ElectraPlusConfig
 from .dropout_electra_plus import ElectraPlusDropout
 from .local_attention_electra_plus import block_attention
+from .objectives_electra_plus import at_slots
 from .short_attention_electra_plus import compute_dtype, short_attention, short_attention_wins
 
 
@@ -103,7 +104,7 @@ def at_positions(states: Tensor, positions: Tensor) -> Tensor:
     """Return states `(batch_size, sequence_length, size)` at some positions `(batch_size, num)` of each row."""
     batch_size, length, size = states.shape
     slots = positions + torch.arange(batch_size, device=positions.device)[:, None] * length
-    return states.flatten(0, 1).index_select(0, slots.flatten()).view(batch_size, -1, size)
+    return at_slots(states, slots.flatten()).view(batch_size, -1, size)
 
 
 def rows_at_positions(table: Tensor, positions: Tensor) -> Tensor:
