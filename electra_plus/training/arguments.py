@@ -8,10 +8,10 @@ from transformers import TrainingArguments
 from transformers.integrations import is_tensorboard_available
 
 from electra_plus.training.batch_ramp import check_batch_ramp
+from electra_plus.training.optimization import OWN_OPTIMIZERS
 from electra_plus.training.regimes import make_regime
 from electra_plus.training.sharding import refuse_what_fails
 
-OWN_OPTIMIZERS = ("original", "muon")
 OWN_SCHEDULES = ("original",)
 
 

@@ -1,7 +1,7 @@
 """From the training arguments to optimizer, parameter groups and schedule."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -16,14 +16,18 @@ from electra_plus.optim.groups import (
 )
 from electra_plus.optim.muon import MuonWithAdamW
 from electra_plus.optim.schedules import original_schedule
-from electra_plus.training.arguments import ElectraPlusTrainingArguments
+
+if TYPE_CHECKING:
+    from electra_plus.training.arguments import (
+        ElectraPlusTrainingArguments,
+    )  # which takes the names of optimizers from here
 
 OWN_OPTIMIZERS = {"original": AdamWithoutBiasCorrection, "muon": MuonWithAdamW}
 # arguments of an optimizer that makes its own groups
 MAKES_GROUPS = {"params", "model", "optimizer_dict"}
 
 
-def own_optimizer(args: ElectraPlusTrainingArguments) -> tuple[type[torch.optim.Optimizer], dict[str, Any]] | None:
+def own_optimizer(args: "ElectraPlusTrainingArguments") -> tuple[type[torch.optim.Optimizer], dict[str, Any]] | None:
     """Return class and arguments of an optimizer that transformers does not have, `None` if it has the one asked for."""
     if args.own_optimizer is None:
         return None
@@ -37,7 +41,7 @@ def takes_groups(optimizer_class: Any, kwargs: dict[str, Any]) -> bool:
     return is_plain and not MAKES_GROUPS & set(kwargs)
 
 
-def refuse_groups(args: ElectraPlusTrainingArguments) -> None:
+def refuse_groups(args: "ElectraPlusTrainingArguments") -> None:
     """
     Raise if an optimizer that makes its own groups was asked for together with what needs ours.
 
@@ -54,7 +58,7 @@ def refuse_groups(args: ElectraPlusTrainingArguments) -> None:
 
 
 def make_groups(
-    model: nn.Module, args: ElectraPlusTrainingArguments, decay_names: Iterable[str], is_joint: bool
+    model: nn.Module, args: "ElectraPlusTrainingArguments", decay_names: Iterable[str], is_joint: bool
 ) -> list[dict[str, Any]]:
     """
     Return the parameter groups that the arguments ask for; see [`parameter_groups`].
@@ -79,7 +83,7 @@ def make_groups(
 
 
 def _layer_multiplier(
-    model: nn.Module, args: ElectraPlusTrainingArguments, is_joint: bool
+    model: nn.Module, args: "ElectraPlusTrainingArguments", is_joint: bool
 ) -> Callable[[str], float] | None:
     if args.layerwise_lr_decay is None:
         return None
@@ -94,7 +98,7 @@ def _layer_multiplier(
 
 
 def own_schedule(
-    args: ElectraPlusTrainingArguments, optimizer: torch.optim.Optimizer, num_training_steps: int
+    args: "ElectraPlusTrainingArguments", optimizer: torch.optim.Optimizer, num_training_steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler | None:
     """Return a schedule that transformers does not have, `None` if it has the one asked for, whose arguments are completed."""
     if args.own_schedule == "original":
