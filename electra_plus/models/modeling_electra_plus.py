@@ -335,6 +335,9 @@ class ElectraPlusModel(ElectraPlusPreTrainedModel):
                 "full_attention": create_bidirectional_mask,
                 "sliding_attention": create_bidirectional_sliding_window_mask,
             }
+        if attention_mask is None and document_ids is None and not self.config.is_decoder:
+            # under a compiler transformers makes a mask that hides nothing, and with it attention takes the slowest kernel
+            make["full_attention"] = lambda **_: None
         makers = {kind: make[kind] for kind in sorted(set(self.config.layer_types))}
         if self._attends_in_blocks(attention_mask, hidden_states.shape[1]):
             makers["sliding_attention"] = partial(self._block_mask, document_ids=document_ids)

@@ -67,7 +67,9 @@ def _draw_by_weight(weights: Tensor, rng: Generator | None) -> Tensor:
     """Draw one column of each row in proportion to `weights` (not negative, one at least positive): `(num_rows, 1)`."""
     cumulative = weights.cumsum(dim=-1)
     total = cumulative[:, -1:]
-    draws = torch.rand(total.shape, generator=rng, device=weights.device) * total
+    # `generator=None` is not the same to a compiler that leaves the number of slots open
+    draws = torch.rand_like(total) if rng is None else torch.rand(total.shape, generator=rng, device=weights.device)
+    draws = draws * total
     # strictly below the total, whatever the rounding: the first entry above a draw then always has a weight > 0
     draws = torch.minimum(draws, torch.nextafter(total, torch.zeros_like(total)))
     return torch.searchsorted(cumulative, draws, right=True).clamp(max=cumulative.shape[1] - 1)

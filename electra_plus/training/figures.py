@@ -79,6 +79,7 @@ class PretrainingFigures:
     def _add(self, name: str, value: Tensor | float) -> None:
         self._sums[name] = self._sums.get(name, 0.0) + value
 
+    @torch.compiler.disable  # a compiled model traces its hooks, and would be compiled anew for each of these growing sums
     def _collect(self, model, arguments, keywords, outputs) -> None:
         labels = keywords.get("labels")
         if not model.training or labels is None or not hasattr(outputs, "get"):

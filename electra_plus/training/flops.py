@@ -64,7 +64,8 @@ def training_flops(
 def measured_peak_flops(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
     """Return the operations a second of a large matrix product, the best of a few: what a step could at most reach."""
     size = 1024 if device.type == "cpu" else 8192
-    left, right = (torch.ones(size, size, device=device, dtype=dtype) for _ in range(2))
+    # random: a device multiplies zeros and ones faster than numbers of a training
+    left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
 
     def seconds() -> float:
         started = time.perf_counter()

@@ -110,6 +110,7 @@ class ElectraPlusTrainer(Trainer):
         self.figures = PretrainingFigures()
         self.health = TrainingHealth()
         self._position = (-1, 0)  # optimizer step and micro-batches seen in it
+        self._first_step: int | None = None  # of this call of `train`
         self._generator_grad_norm: torch.Tensor | None = None
         self._batch_ramp: BatchRampSampler | None = None
         self._log_flops, self._peak_flops = 0.0, args.peak_flops
@@ -189,6 +190,8 @@ class ElectraPlusTrainer(Trainer):
         step = self.state.global_step
         micro = self._position[1] + 1 if self._position[0] == step else 0
         self._position = (step, micro)
+        if self._first_step is None:
+            self._first_step = step
         torch.manual_seed(self._seed_of(step, micro))
         if self._is_joint:
             if micro == 0:
@@ -235,7 +238,7 @@ class ElectraPlusTrainer(Trainer):
                 logs["flops_utilization"] = round(self._log_flops / seconds / self._peak_flops, 4)
             self._log_flops = 0.0
             step = self.state.global_step
-            first, now, last = map(self._work_before, (self._initial_global_step, step, self.state.max_steps))
+            first, now, last = map(self._work_before, (self._first_step or 0, step, self.state.max_steps))
             if now > first and start_time is not None:
                 logs["eta_seconds"] = round((last - now) * self.figures.seconds_since_start / (now - first))
             if self._batch_ramp is not None:
@@ -255,7 +258,7 @@ class ElectraPlusTrainer(Trainer):
         if self._peak_flops is None and self._pretrains:
             dtype = torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else torch.float32
             self._peak_flops = measured_peak_flops(self.args.device, dtype)
-        self._position = (-1, 0)
+        self._position, self._first_step = (-1, 0), None
         self.figures.start()
         self.figures.attach(self.model)
         try:
@@ -383,6 +386,11 @@ class ElectraPlusTrainer(Trainer):
             self._globalstep_last_logged = progress["last_logged"]
             self._total_loss_scalar = progress["total_loss"]
             self.figures.load_state(progress["figures"], self.args.device)
+
+    def _issue_warnings_after_load(self, load_result) -> None:
+        missing = load_result.missing_keys
+        missing[:] = [name for name in missing if name not in self.model.all_tied_weights_keys]  # what is tied is saved once
+        super()._issue_warnings_after_load(load_result)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
         if state_dict is not None:  # gathered from shards, where what is tied comes as copies

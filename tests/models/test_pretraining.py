@@ -82,6 +82,29 @@ def test_with_a_bound_of_the_slots_the_whole_step_is_one_graph(flavour):
     assert len(graphs) == 1, "the number of masked slots compiles nothing anew"
 
 
+def test_a_compiler_may_leave_the_number_of_slots_open():
+    torch.compiler.reset()
+    model = make_joint("classic", generator_temperature=1e-4)
+    compiled = torch.compile(model, backend="aot_eager")
+    for num_slots in (12, 9, 14):  # the second of them opens it
+        batch = {**masked_batch(num_masked=3), "num_masked_slots": num_slots}
+        torch.testing.assert_close(compiled(**batch).loss, model(**batch).loss)
+
+
+def test_compiled_attention_gets_no_mask_where_nothing_is_hidden():
+    torch.compiler.reset()
+    masks = []
+
+    def look(graph, example_inputs):
+        calls = [node for node in graph.graph.nodes if "scaled_dot_product" in str(node.target)]
+        masks.extend(node.kwargs["attn_mask"] for node in calls)
+        return graph.forward
+
+    model = make_joint("classic").electra.eval()
+    torch.compile(model, backend=look)(torch.arange(5, 15)[None])
+    assert len(masks) == model.config.num_hidden_layers and all(mask is None for mask in masks)
+
+
 def test_only_masked_slots_meet_the_vocabulary():
     model = make_joint()
     seen = []
