@@ -1,14 +1,17 @@
 """The original's Adam."""
 
 import torch
-from torch.optim import Optimizer
+from torch.optim import AdamW
+
+STEPS_TAKEN = 2.0**24  # a step that float32 does not count on from; beta ** step is 0, and nothing is corrected
 
 
-class AdamWithoutBiasCorrection(Optimizer):
+class AdamWithoutBiasCorrection(AdamW):
     r"""
     Adam as released with BERT and ELECTRA: no bias correction, and weight decay added to the step.
 
-    Its first steps are larger than Adam's by up to `sqrt(1 - beta2) ** -1` times `1 - beta1`, which warm-up hides.
+    Its first steps are larger than Adam's by up to `sqrt(1 - beta2) ** -1` times `1 - beta1`, which warm-up hides. It is torch's
+    fused AdamW, which believes that it has taken endless steps before.
 
     Args:
         params: Parameters or groups of them.
@@ -42,36 +45,16 @@ class AdamWithoutBiasCorrection(Optimizer):
                 f"`lr`, `eps` and `weight_decay` must not be negative and `betas` in [0, 1), got {lr}, {eps}, "
                 f"{weight_decay} and {betas}."
             )
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
 
-    @torch.no_grad()
     def step(self, closure=None):
         """Take a step; with `closure`, which computes loss and gradients, return its loss."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
         for group in self.param_groups:
-            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
-            if not parameters:
-                continue
-            for parameter in parameters:
-                if not self.state[parameter]:
+            for parameter in group["params"]:
+                if parameter.grad is not None and not self.state.get(parameter):
                     self.state[parameter] = {
+                        "step": torch.tensor(STEPS_TAKEN, device=parameter.device),
                         "exp_avg": torch.zeros_like(parameter),
                         "exp_avg_sq": torch.zeros_like(parameter),
                     }
-            gradients = [parameter.grad for parameter in parameters]
-            first = [self.state[parameter]["exp_avg"] for parameter in parameters]
-            second = [self.state[parameter]["exp_avg_sq"] for parameter in parameters]
-            beta1, beta2 = group["betas"]
-            torch._foreach_lerp_(first, gradients, 1 - beta1)
-            torch._foreach_mul_(second, beta2)
-            torch._foreach_addcmul_(second, gradients, gradients, value=1 - beta2)
-            divisors = torch._foreach_sqrt(second)
-            torch._foreach_add_(divisors, group["eps"])
-            steps = torch._foreach_div(first, divisors)
-            if group["weight_decay"]:
-                torch._foreach_add_(steps, parameters, alpha=group["weight_decay"])
-            torch._foreach_add_(parameters, steps, alpha=-group["lr"])
-        return loss
+        return super().step(closure)
