@@ -3,10 +3,11 @@ How many tokens a second, and which utilisation, does joint pretraining reach on
 
 - `pack`: from a folder that `electra-plus prepare` wrote, one compact file of rows for a machine without it.
 - `speed`: steps of classic small (128 rows of 128 tokens) and modern-base (as many rows of 512 as fit), bfloat16 autocast, fused
-  AdamW, with and without `torch.compile`, in each attention that there is; beside classic small the usual loop with stock
-  networks. Batches lie on the device already; how fast one worker makes them is measured apart. Rounds are interleaved.
+  AdamW: plain, under `torch.compile`, and with its CUDA graphs, in each attention that there is; beside classic small the usual
+  loop with stock networks. Batches lie on the device already; how fast one worker makes them is measured apart. Rounds are
+  interleaved. With `--profile` the kernels that take most of the time are listed too.
 - `train`: classic small with the recipe of the same name, through `ElectraPlusTrainer`. It stops with a checkpoint before its
-  time is over, and the same command goes on from there.
+  time is over, and the same command goes on from there. The model is saved in halves of 32 bits, in files of 15 MB at most.
 
     python benchmarks/gpu_pretraining.py pack --dataset prepared --output packed
     python benchmarks/gpu_pretraining.py speed
@@ -31,7 +32,8 @@ import yaml
 from machine import RESULTS, save_result
 from pretraining import VOCAB_SIZE, NaiveJoint, tokenizer_of_ids
 from safetensors.numpy import load_file, save_file
-from torch.utils.data import Dataset
+from torch.profiler import profile
+from torch.utils.data import ConcatDataset, Dataset
 from transformers import TrainerCallback
 from transformers.utils import is_flash_attn_2_available
 
@@ -56,6 +58,8 @@ AT_ONCE = 1000  # rows read from the dataset at a time
 MEMORY_SHARE = (
     0.7  # of the device that one arm may fill: the other arms' weights are there too, and the compiler's workspace
 )
+# modes of `torch.compile`; graphs launch a whole pass at once, which matters where kernels are short
+MODES = {"plain": None, "compiled": "default", "graphs": "reduce-overhead"}
 
 
 # ---- pack ----
@@ -156,16 +160,17 @@ class Arm:
         name (`str`): What it is called in the result.
         model (`torch.nn.Module`): Returns a loss, or outputs that have one.
         batches (`list[dict]`): On the device, taken in turn.
-        compiled (`bool`): Through `torch.compile`.
+        mode (`str`, *optional*): Of `torch.compile`; `None` leaves it out.
     """
 
-    def __init__(self, name: str, model: torch.nn.Module, batches: list[dict], compiled: bool):
+    def __init__(self, name: str, model: torch.nn.Module, batches: list[dict], mode: str | None = None):
         self.name, self.batches = name, batches
         self.device = batches[0]["input_ids"].device
         before = _allocated(self.device)
         self.model = model.to(self.device).train()
-        self.run = torch.compile(self.model) if compiled else self.model
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, fused=True)
+        self.run = self.model if mode is None else torch.compile(self.model, mode=mode)
+        self.parameters = list(self.model.parameters())
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=1e-4, fused=True)
         self.num_steps, self.seconds, self.peak_bytes = 0, [], 0
         for _ in range(2 * len(batches)):  # warm-up: optimizer states, allocator, and a compiler that meets every batch
             self.step()
@@ -173,10 +178,11 @@ class Arm:
 
     def step(self) -> None:
         """Take an optimizer step, without waiting for the device."""
+        torch.compiler.cudagraph_mark_step_begin()
         with torch.autocast(self.device.type, torch.bfloat16):
             outputs = self.run(**self.batches[self.num_steps % len(self.batches)])
         (outputs if isinstance(outputs, torch.Tensor) else outputs.loss).backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.num_steps += 1
@@ -219,7 +225,7 @@ def rows_that_fit(config: ElectraPlusConfig, length: int, device: torch.device) 
         return 8
     peaks = {}
     for num_rows in (8, 16):
-        arm = Arm("probe", joint_model(config, "sdpa"), make_batches(num_rows, length, device)[0], compiled=False)
+        arm = Arm("probe", joint_model(config, "sdpa"), make_batches(num_rows, length, device)[0])
         arm.measure(1)
         peaks[num_rows] = arm.peak_bytes
         del arm
@@ -247,20 +253,24 @@ def measured_model(
     name: str, config: ElectraPlusConfig, num_rows: int, length: int, device: torch.device, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Return the figures of a model's arms."""
+    torch._dynamo.reset()  # else it would leave open what differs from the model before
     batches, seconds_of_batch = make_batches(num_rows, length, device)
     attentions = ["sdpa", *(["flash_attention_2"] if device.type == "cuda" and is_flash_attn_2_available() else [])]
     arms = [
-        Arm(f"{attention}{', compiled' if compiled else ''}", joint_model(config, attention), batches, compiled)
+        Arm(f"{attention}, {mode}", joint_model(config, attention), batches, MODES[mode])
         for attention in attentions
-        for compiled in ([False] if options.no_compile else [False, True])
+        for mode in (["plain"] if options.no_compile else options.modes)
     ]
     if name == "classic small":
         plain = [{key: batch[key] for key in ("input_ids", "labels")} for batch in batches]
-        arms.append(Arm("usual loop", NaiveJoint(), plain, compiled=False))
-    num_steps = 2 if options.toy else 20
+        arms.append(Arm("usual loop", NaiveJoint(), plain))
+    num_steps = 2 if options.toy else options.steps
     for _ in range(options.rounds):
         for arm in arms:
             arm.measure(num_steps)
+    if options.profile:
+        for arm in arms:
+            print_kernels(name, arm)
     tokens = num_rows * length
     flops = training_flops(config, tokens, length, batches[0]["num_masked_slots"])
     figures = {}
@@ -286,16 +296,37 @@ def measured_model(
     }
 
 
+def print_kernels(name: str, arm: Arm) -> None:
+    """Print what takes the device's time, and how much of the time it has something to do."""
+    with profile() as found:
+        started = time.perf_counter()
+        for _ in range(3):
+            arm.step()
+        if arm.device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - started
+    table = found.key_averages()
+    busy = sum(event.self_device_time_total for event in table if event.device_type.name == "CUDA") / 1e6
+    print(
+        f"\n{name}, {arm.name}: {1000 * seconds / 3:.2f} ms a step while profiled, device busy {1000 * busy / 3:.2f} ms"
+    )
+    by = "self_device_time_total" if arm.device.type == "cuda" else "self_cpu_time_total"
+    print(table.table(sort_by=by, row_limit=25, max_name_column_width=90))
+
+
 def speed(options: argparse.Namespace) -> None:
     """Measure steps, print and save."""
     torch.manual_seed(0)
     device = torch.device(options.device)
     options.peak_flops = measured_peak_flops(device, torch.bfloat16)
-    result: dict[str, Any] = {"peak_flops": options.peak_flops, "dtype": "bfloat16 autocast", "models": {}}
+    before = options.results / "gpu_speed.json"  # of the other model, from a call of its own
+    models = json.loads(before.read_text(encoding="utf-8"))["models"] if before.exists() else {}
+    result: dict[str, Any] = {"peak_flops": options.peak_flops, "dtype": "bfloat16 autocast", "models": models}
     presets = {"classic small": ("small", 128, 128), "modern-base": ("modern-base", options.rows, 512)}
     if options.toy:
         presets = {"classic small": ("tiny", 2, 32), "modern-base": ("modern-tiny", 2, 32)}
-    for name, (preset, num_rows, length) in presets.items():
+    for name in options.models or presets:
+        preset, num_rows, length = presets[name]
         config = ElectraPlusConfig.preset(preset, vocab_size=VOCAB_SIZE)
         num_rows = num_rows or rows_that_fit(config, length, device)
         result["models"][name] = measured_model(name, config, num_rows, length, device, options)
@@ -335,6 +366,7 @@ def train(options: argparse.Namespace) -> None:
             "per_device_eval_batch_size": 128,
             "bf16": True,
             "torch_compile": not options.no_compile,
+            "torch_compile_mode": None if options.no_compile else "reduce-overhead",
             "dataloader_num_workers": options.workers,
             "report_to": "none",
             "disable_tqdm": True,
@@ -349,7 +381,8 @@ def train(options: argparse.Namespace) -> None:
     trainer = ElectraPlusTrainer(
         model=ElectraPlusForPreTraining(config),
         args=arguments,
-        train_dataset=rows,
+        # one pass of many: workers start anew with each, which takes as long as hundreds of steps
+        train_dataset=ConcatDataset([rows] * -(-options.steps * arguments.train_batch_size // len(rows))),
         eval_dataset=held_out,
         data_collator=DataCollatorForReplacedTokenDetection(
             tokenizer,
@@ -384,6 +417,8 @@ def train(options: argparse.Namespace) -> None:
     if done:
         result["held_out"] = trainer.evaluate()
         trainer.save_model(str(options.output / "model"))
+        trainer.model.half().save_pretrained(options.output / "half", max_shard_size="15MB")  # small enough to travel
+        tokenizer.save_pretrained(options.output / "half")
     print(save_result("gpu_pretraining", result, options.results))
     if done:
         print(
@@ -411,7 +446,11 @@ def main(arguments: list[str] | None = None) -> None:
 
     command = commands.add_parser("speed", parents=[common], help="steps of both models")
     command.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default: %(default)s)")
+    command.add_argument("--steps", type=int, default=20, help="of an arm in a round (default: %(default)s)")
     command.add_argument("--rows", type=int, help="of modern-base (default: as many as fit)")
+    command.add_argument("--modes", nargs="+", choices=list(MODES), default=list(MODES), help="(default: all)")
+    command.add_argument("--models", nargs="+", choices=["classic small", "modern-base"], help="(default: both)")
+    command.add_argument("--profile", action="store_true", help="list the kernels of each arm")
     command.set_defaults(run=speed)
 
     command = commands.add_parser("train", parents=[common], help="classic small, resumable")

@@ -304,6 +304,30 @@ def faults() -> str:
 
 
 # marker in a page: the table, and the results it is made of
+def gpu() -> str:
+    """Steps on a GPU."""
+    found = result("gpu_speed")
+    machine = found["machine"]
+    lines = [
+        f"Optimizer steps of joint pretraining in bfloat16 autocast, on one {machine['device']} with {machine['cores']} processor cores "
+        f"(torch {machine['torch']}, transformers {machine['transformers']}), median of interleaved rounds and their range. A large "
+        f"product in bfloat16 reached {found['peak_flops'] / 1e12:.0f} TFLOP/s there; utilisation is the useful operations against that.",
+        "",
+        "| | milliseconds a step | tokens a second | utilisation | memory |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, model in found["models"].items():
+        for arm, figures in model["arms"].items():
+            times = [1000 * seconds for seconds in figures["seconds"]]
+            memory = "" if "graphs" in arm else f"{figures['peak_bytes'] / 2**30:.1f} GiB"  # theirs is not counted
+            lines.append(
+                f"| {name}, {model['rows']} rows of {model['tokens_per_row']}: {arm} | {statistics.median(times):.1f} "
+                f"({min(times):.1f} to {max(times):.1f}) | {figures['tokens_per_second']:,.0f} | "
+                f"{figures['flops_utilization']:.3f} | {memory} |"
+            )
+    return "\n".join(lines)
+
+
 TABLES = {
     "quickstart": (quickstart, ("quickstart",)),
     "benchmarks": (costs, ("pretraining", "import_time")),
@@ -314,6 +338,7 @@ TABLES = {
     "preparation": (preparation, ("preparation",)),
     "half an hour": (half_hour, ("half_hour",)),
     "faults": (faults, ("faults",)),
+    "gpu": (gpu, ("gpu_speed",)),
 }
 
 

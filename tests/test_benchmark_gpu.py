@@ -69,7 +69,7 @@ def test_steps_are_measured_and_a_run_in_two_calls_ends_as_one(gpu_pretraining, 
     assert run.returncode == 0, run.stderr[-3000:]
 
     models = json.loads((tmp_path / "gpu_speed.json").read_text())["models"]
-    assert models["classic small"]["arms"].keys() == {"sdpa", "usual loop"}
+    assert models["classic small"]["arms"].keys() == {"sdpa, plain", "usual loop"}
     assert all(arm["tokens_per_second"] > 0 for model in models.values() for arm in model["arms"].values())
 
     assert "1 of 4 steps; the same command goes on" in run.stdout

@@ -388,8 +388,8 @@ class ElectraPlusTrainer(Trainer):
             self.figures.load_state(progress["figures"], self.args.device)
 
     def _issue_warnings_after_load(self, load_result) -> None:
-        missing = load_result.missing_keys
-        missing[:] = [name for name in missing if name not in self.model.all_tied_weights_keys]  # what is tied is saved once
+        tied = self.model.all_tied_weights_keys  # saved once
+        load_result.missing_keys[:] = [name for name in load_result.missing_keys if name not in tied]
         super()._issue_warnings_after_load(load_result)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
