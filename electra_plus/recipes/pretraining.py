@@ -171,9 +171,11 @@ def pretrain(settings: PretrainingSettings, resume: bool = False, restart: bool 
     if settings.dataset is not None:
         # one share: the trainer deals out
         rows, held_out, tokenizer, manifest = load_prepared(settings.dataset, rank=0, world_size=1)
-        length_ramp = make_length_ramp(settings, arguments, manifest["row_length"])
+        row_length = manifest["row_length"]
+        length_ramp = make_length_ramp(settings, arguments, row_length)
     else:
-        length_ramp = make_length_ramp(settings, arguments, settings.row_length)
+        row_length = settings.row_length
+        length_ramp = make_length_ramp(settings, arguments, row_length)
         rows, held_out, tokenizer = rows_of_text(settings, output_dir if checkpoint else None)
     if settings.validation_files is not None:
         held_out = pack_rows(read_documents(settings.validation_files), tokenizer, settings.row_length)
@@ -200,6 +202,9 @@ def pretrain(settings: PretrainingSettings, resume: bool = False, restart: bool 
         length_ramp=length_ramp,
         whole_word=settings.whole_word,
         seed=settings.seed,
+        # a compiler wants batches of one shape
+        static_slots=arguments.torch_compile,
+        pad_to_multiple_of=(settings.initial_row_length or row_length) if arguments.torch_compile else None,
     )
     trainer = ElectraPlusTrainer(
         model=model,

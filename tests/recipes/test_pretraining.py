@@ -229,3 +229,15 @@ def test_precision_is_kept_with_the_run_and_the_user_has_the_last_word(text, tmp
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
     with pytest.raises(ValueError, match=r"other \['training.bf16'\]"):
         kept("fast")
+
+
+def test_a_compiled_run_meets_one_shape(text, tmp_path):
+    graphs = []
+    for steps in (1, 4):
+        torch.compiler.reset()
+        torch._dynamo.utils.counters.clear()
+        training = settings(text, tmp_path).training
+        training |= {"max_steps": steps, "torch_compile": True, "torch_compile_backend": "eager", "save_strategy": "no"}
+        pretrain(settings(text, tmp_path / str(steps), preset="tiny", training=training))
+        graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+    assert graphs == [1, 1], "the whole step in one, which later steps compile no more"
