@@ -37,6 +37,10 @@ from electra_plus.training.trainer import ElectraPlusTrainer
 logger = logging.getLogger(__name__)
 
 
+# Tokens of a row that texts share: longer ones need larger masks and save no more padding. A longer text has a row of its own.
+PACKED_LENGTH = 256
+
+
 class FineTuningTrainer(ElectraPlusTrainer):
     """
     The stock loop with layer-wise decay and checkpoints that are whole, whose evaluations judge predictions as people read them.
@@ -223,7 +227,7 @@ def run_seed(
 def collator(task: Task, tokenizer: PreTrainedTokenizerBase) -> Callable[[list[dict]], dict[str, Any]]:
     """Return what makes batches for training: rows shared by short texts where that pays, else padding."""
     if task.packs:
-        return DataCollatorForPacking(tokenizer, row_length=task.max_length)
+        return DataCollatorForPacking(tokenizer, row_length=min(task.max_length, PACKED_LENGTH))
     return lambda rows: pad_rows(rows, tokenizer.pad_token_id)
 
 

@@ -98,8 +98,9 @@ def read_task_data(
     validation_rows, test_rows = None, None
     if validation_file is None and "validation" in splits:
         validation_file = "validation"
+        validation_rows = read_examples(train_file, "validation", dataset_config)
         logger.warning("validation: the split of that name of %s", train_file)
-    if validation_file is not None:
+    elif validation_file is not None:
         validation_rows = _split_or_file(validation_file, "validation", train_file, splits, dataset_config)
     if test_file is not None:
         test_rows = _split_or_file(test_file, "test", train_file, splits, dataset_config)

@@ -1,6 +1,7 @@
 """The next word, and so a text that goes on."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -35,6 +36,7 @@ class TextGeneration(Task):
     # a model that saw both sides learns anew to see one, in every layer
     training: ClassVar[dict[str, Any]] = {"learning_rate": 5e-4, "layerwise_lr_decay": 1.0}
     packs: ClassVar[bool] = False  # blocks are full as they are
+    writes: ClassVar[bool] = True
 
     def __post_init__(self):
         if self.max_new_tokens < 1:
@@ -61,18 +63,18 @@ class TextGeneration(Task):
             blocks.pop()
         return Encoded([{"input_ids": ids, "labels": list(ids)} for ids in blocks], list(range(len(blocks))), remarks)
 
-    @torch.no_grad()
-    def continue_texts(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, examples: Sequence[Row], on_done=None
-    ) -> list[dict[str, Any]]:
-        """
-        Return a continuation of each text, up to the token that ends texts.
+    def judge_loss(self, loss: float) -> dict[str, float]:
+        return {"perplexity": math.exp(loss)}
 
-        Args:
-            model, tokenizer: Of one folder.
-            examples (`Sequence[Row]`): With `text`.
-            on_done (`Callable`, *optional*): Gets the number of texts finished.
-        """
+    @torch.no_grad()
+    def write(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        examples: Sequence[Row],
+        on_done: Callable[[int], Any] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return a continuation of each text, up to the token that ends texts."""
         ends_itself = tokenizer.sep_token_id is not None
         encoded = tokenizer([example["text"] for example in examples], verbose=False)["input_ids"]
         # without [SEP], behind which a new text would begin

@@ -10,7 +10,6 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from electra_plus.data.example_files import Row
-from electra_plus.recipes.tasks.generation import TextGeneration
 from electra_plus.recipes.tasks.task import Encoded, Task, pad_rows, row_length
 
 BATCH_TOKENS = 4096  # padding included; larger batches are no faster on processors
@@ -60,7 +59,7 @@ def scores_of_rows(
         title (`str`, *optional*): Of the bar on a terminal, which counts rows. `None` shows none.
 
     Returns:
-        `tuple`: scores of each row in the given order (none for text-generation, whose scores would fill the memory), and the
+        `tuple`: scores of each row in the given order (none for tasks that write, whose scores would fill the memory), and the
         mean loss over rows, in nats, `None` for rows without targets.
     """
     model.eval()
@@ -75,7 +74,7 @@ def scores_of_rows(
             if outputs.get("loss") is not None:
                 total += outputs["loss"].item() * len(places)
                 weight += len(places)
-            if not isinstance(task, TextGeneration):
+            if not task.writes:
                 for place, scores in zip(places, task.scores_of(outputs).float().cpu().numpy(), strict=True):
                     found[place] = scores
             bar.update(len(places))
@@ -91,10 +90,10 @@ def predictions_of(
     title: str | None = None,
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Return a prediction for each example without looking at targets, and remarks for the user."""
-    if isinstance(task, TextGeneration):
+    if task.writes:
         with tqdm(total=len(examples), desc=title, unit="row", disable=title is None or None, leave=False) as bar:
             model.eval()
-            return task.continue_texts(model, tokenizer, examples, on_done=bar.update), []
+            return task.write(model, tokenizer, examples, on_done=bar.update), []
     encoded = task.encode(examples, tokenizer, with_targets=False)
     scores, _ = scores_of_rows(task, model, tokenizer, encoded.rows, bfloat16, title)
     return task.decode(scores, encoded, examples), encoded.remarks
@@ -109,9 +108,12 @@ def judged(
     bfloat16: bool = False,
     title: str | None = None,
 ) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """Return the metrics and the mean loss (nats) of examples with targets, and their predictions (text-generation: none)."""
+    """Return the metrics and the mean loss (nats) of examples with targets, and their predictions, none where the loss says it all."""
     scores, loss = scores_of_rows(task, model, tokenizer, encoded.rows, bfloat16, title)
-    if isinstance(task, TextGeneration):
-        return {"perplexity": float(np.exp(loss)), "loss": loss}, []
-    predictions = task.decode(scores, encoded, examples)
+    if loss is not None and (by_loss := task.judge_loss(loss)) is not None:
+        return {**by_loss, "loss": loss}, []
+    if task.writes:
+        predictions, _ = predictions_of(task, model, tokenizer, examples, bfloat16, title)
+    else:
+        predictions = task.decode(scores, encoded, examples)
     return {**task.judge(predictions, examples), "loss": loss}, predictions

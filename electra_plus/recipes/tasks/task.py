@@ -52,6 +52,7 @@ class Task:
         training (`dict`): Training arguments that differ from those of other tasks.
         default_length (`int`): Of `max_length`.
         packs (`bool`): Whether short rows share one in training.
+        writes (`bool`): Whether predictions are written token by token, by [`write`], instead of decoded from scores.
         in_float32 (`bool`): Whether predictions are made in float32 where training is in bfloat16, which has two or three digits.
     """
 
@@ -66,6 +67,7 @@ class Task:
     training: ClassVar[dict[str, Any]] = {}
     default_length: ClassVar[int] = 128
     packs: ClassVar[bool] = True
+    writes: ClassVar[bool] = False
     in_float32: ClassVar[bool] = False
 
     # ---- what is learned from the rows, and kept in the configuration ----
@@ -115,6 +117,27 @@ class Task:
             examples (`Sequence[Row]`): What they came from.
         """
         raise NotImplementedError
+
+    def write(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        examples: Sequence[Row],
+        on_done: Callable[[int], Any] | None = None,
+    ) -> list[dict[str, Any]]:
+        """
+        Return a prediction for each example, in their order, where `writes` is true.
+
+        Args:
+            model, tokenizer: Of one folder.
+            examples (`Sequence[Row]`): What to go on from.
+            on_done (`Callable`, *optional*): Gets the number of examples finished, again and again.
+        """
+        raise NotImplementedError
+
+    def judge_loss(self, loss: float) -> dict[str, float] | None:
+        """Return the scores where the mean loss (nats) says it all, so that no predictions are needed; else `None`."""
+        return None
 
     def judge(self, predictions: Sequence[dict[str, Any]], examples: Sequence[Row]) -> dict[str, float]:
         """Return the scores by the names in `metrics`."""

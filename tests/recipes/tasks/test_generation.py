@@ -21,10 +21,10 @@ def test_continuations_are_in_order_and_each_is_its_own(words, examples):
     model = ElectraPlusForCausalLM(small_config("modern", vocab_size=len(words), is_decoder=True)).eval()
     task = TextGeneration(max_length=32, max_new_tokens=4)
     rows = examples({"text": "the cat sat"}, {"text": "a"}, {"text": "on the mat"})
-    together = task.continue_texts(model, words, rows)
-    assert together == [task.continue_texts(model, words, [row])[0] for row in rows]
+    together = task.write(model, words, rows)
+    assert together == [task.write(model, words, [row])[0] for row in rows]
     assert all(set(one) == {"prediction"} for one in together)
     drawn = TextGeneration(max_length=32, max_new_tokens=4, temperature=5.0, seed=1)
     before = torch.get_rng_state()
-    assert drawn.continue_texts(model, words, rows) == drawn.continue_texts(model, words, rows) != together
+    assert drawn.write(model, words, rows) == drawn.write(model, words, rows) != together
     assert torch.equal(before, torch.get_rng_state())
