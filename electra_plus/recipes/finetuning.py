@@ -21,7 +21,7 @@ from electra_plus.recipes.pretraining import fast_bfloat16
 from electra_plus.recipes.settings import keep_settings, same_run, training_arguments
 from electra_plus.recipes.task_data import TaskData, read_task_data
 from electra_plus.recipes.tasks import Task, make_task, task_class
-from electra_plus.recipes.tasks.task import LOWER_IS_BETTER
+from electra_plus.recipes.tasks.task import LOWER_IS_BETTER, Encoded
 
 logger = logging.getLogger(__name__)
 
@@ -165,49 +165,61 @@ def finetune(settings: FineTuningSettings, restart: bool = False) -> dict[str, A
     tokenizer = read_tokenizer(settings.model, config)
     task = prepared_task(settings, data, config, tokenizer)
     output_dir = Path(settings.output_dir)
+    if output_dir.resolve() == Path(settings.model).resolve():
+        raise ValueError(f"`--output {output_dir}` is the model to start from. Give another folder.")
     folders = {seed: output_dir if len(settings.seeds) == 1 else output_dir / f"seed-{seed}" for seed in settings.seeds}
-    weights = {"data": data.fingerprint(), "weights": fingerprint(settings.model)}
+    inputs = {"data": data.fingerprint(), "weights": fingerprint(settings.model)}
+    if not restart:
+        for seed, folder in folders.items():
+            _refuse_other_run(replace(settings, seeds=[seed]), folder, inputs)
+    encoded = _encoded(settings, task, data, tokenizer)
+    # what is wrong with the arguments is told before the first seed
+    defaults = default_training(settings, task, config)
+    training_arguments(ElectraPlusTrainingArguments, str(output_dir), defaults, settings.training)
+    if settings.class_weights is not None:
+        weights = task.class_weights(settings.class_weights, encoded["train"].rows).tolist()
+        named = (f"{name} {weight:.3g}" for name, weight in zip(task.names, weights, strict=True))
+        logger.warning("class weights: %s", ", ".join(named))
+
+    runs = {}
     for seed, folder in folders.items():
         if restart:
             _forget(folder)
-        _refuse_other_run(replace(settings, seeds=[seed]), folder, weights)
-
-    encoded = {}
-    for name in ("train", "validation", "test"):
-        if (split := getattr(data, name)) is not None:
-            examples = with_swapped_pairs(split.examples) if name == "train" and settings.swap_pairs else split.examples
-            encoded[name] = task.encode(examples, tokenizer)
-            for remark in encoded[name].remarks:
-                logger.warning("%s: %s", name, remark)
-    # what is wrong with the arguments is told before the first seed
-    training_arguments(
-        ElectraPlusTrainingArguments, str(output_dir), default_training(settings, task, config), settings.training
-    )
-    if settings.class_weights is not None:
-        weights_of = task.class_weights(settings.class_weights, encoded["train"].rows)
-        named = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(task.names, weights_of.tolist(), strict=True))
-        logger.warning("class weights: %s", named)
-    runs = {}
-    for seed, folder in folders.items():
         if (folder / METRICS_FILE).is_file():
             logger.warning("seed %s: finished before, in %s", seed, folder)
         else:
             one = replace(settings, seeds=[seed])
-            folder.mkdir(parents=True, exist_ok=True)
-            keep_settings(one, folder / SETTINGS_FILE, weights)
+            keep_settings(one, folder / SETTINGS_FILE, inputs)
             run = run_seed(one, task, data, encoded, tokenizer, folder)
             finish_folder(folder, task, summary(one, task, data, {str(seed): run}))
         runs[str(seed)] = _read_run(folder, seed)
     figures = summary(settings, task, data, runs)
     if len(folders) > 1:
-        best = folders[figures["best_seed"]]
-        for file in sorted(best.iterdir()):
-            if file.is_file() and file.name not in (METRICS_FILE, SETTINGS_FILE):
-                aside = output_dir / f".{file.name}.new"
-                shutil.copy2(file, aside)
-                aside.replace(output_dir / file.name)
+        _copy_model(folders[figures["best_seed"]], output_dir)
         finish_folder(output_dir, task, figures)
     return figures
+
+
+def _encoded(
+    settings: FineTuningSettings, task: Task, data: TaskData, tokenizer: PreTrainedTokenizerBase
+) -> dict[str, Encoded]:
+    """Return the rows of each split for the model, once for all seeds, and say what was cut."""
+    found = {}
+    for name in ("train", "validation", "test"):
+        if (split := getattr(data, name)) is not None:
+            swaps = name == "train" and settings.swap_pairs
+            found[name] = task.encode(with_swapped_pairs(split.examples) if swaps else split.examples, tokenizer)
+            for remark in found[name].remarks:
+                logger.warning("%s: %s", name, remark)
+    return found
+
+
+def _copy_model(source: Path, output_dir: Path) -> None:
+    for file in sorted(source.iterdir()):
+        if file.is_file() and file.name not in (METRICS_FILE, SETTINGS_FILE):
+            aside = output_dir / f".{file.name}.new"
+            shutil.copy2(file, aside)
+            aside.replace(output_dir / file.name)
 
 
 def _with_precision(settings: FineTuningSettings) -> FineTuningSettings:
@@ -335,9 +347,9 @@ def figures_table(figures: dict[str, Any]) -> str:
     return table(("", *(f"seed {seed}" for seed in seeds), *(("mean", "std") if len(seeds) > 1 else ())), rows)
 
 
-def _refuse_other_run(settings: FineTuningSettings, folder: Path, weights: dict[str, str]) -> None:
+def _refuse_other_run(settings: FineTuningSettings, folder: Path, inputs: dict[str, str]) -> None:
     begun = (folder / METRICS_FILE).is_file() or any(folder.glob("checkpoint-*"))
-    if not begun or (same := same_run(settings, folder / SETTINGS_FILE, WITHOUT_EFFECT, weights)) is True:
+    if not begun or (same := same_run(settings, folder / SETTINGS_FILE, WITHOUT_EFFECT, inputs)) is True:
         return
     raise ValueError(
         f"`--output {folder}` holds a run with other {same}. Give another folder, or `--restart` to delete that run and begin "

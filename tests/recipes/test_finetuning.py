@@ -243,7 +243,12 @@ def test_other_settings_or_data_are_refused_until_told_to_begin_anew(checkpoint,
     write_jsonl(tmp_path / "train.jsonl", REVIEWS[:-2])
     with pytest.raises(ValueError, match=r"holds a run with other \['data'\]"):
         finetune(given)
+    with pytest.raises(ValueError, match="`class_weights` must be"):
+        finetune(replace(given, class_weights=[1]), restart=True)
+    assert (tmp_path / "out" / "metrics.json").exists()  # nothing goes before all is checked
     assert finetune(given, restart=True)["rows"]["train"] == 20
+    with pytest.raises(ValueError, match="is the model to start from. Give another folder"):
+        finetune(replace(given, model=given.output_dir), restart=True)
 
 
 def test_best_epoch_is_kept_and_early_stopping_waits(checkpoint, tmp_path, monkeypatch):
