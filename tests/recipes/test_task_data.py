@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from electra_plus.data.example_files import Row
+from electra_plus.recipes import task_data
 from electra_plus.recipes.task_data import limited, read_task_data
 
 
@@ -58,6 +60,20 @@ def test_saved_datasets_are_read(tmp_path):
     assert read_task_data(str(tmp_path / "one")).held_out
     data = read_task_data(str(tmp_path / "two"))
     assert not data.held_out and data.train.examples[0]["label"] == "good"
+
+
+def test_splits_of_a_dataset_of_the_hub_are_taken(monkeypatch):
+    asked = []
+
+    def read(source, split, config):
+        asked.append((source, split, config))
+        return [Row({"sentence1": "a", "sentence2": "b", "label": label}, f"`{source}` {split}") for label in (0, 1, 1)]
+
+    monkeypatch.setattr(task_data, "find_splits", lambda source, config: ["train", "validation", "extra"])
+    monkeypatch.setattr(task_data, "read_examples", read)
+    data = read_task_data("owner/name", test_file="extra", dataset_config="mrpc")
+    assert asked == [("owner/name", split, "mrpc") for split in ("train", "validation", "extra")]
+    assert data.columns["text_pair"] == "sentence2" and data.test.source == "extra of name" and not data.held_out
 
 
 def test_limit_draws_rows_of_every_part_always_the_same():

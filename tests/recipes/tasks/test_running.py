@@ -5,6 +5,7 @@ import pytest
 import torch
 from model_helpers import small_config
 
+from electra_plus.recipes.finetuning_run import collator
 from electra_plus.recipes.tasks import TASKS
 from electra_plus.recipes.tasks.running import batches_by_length, judged, predictions_of, scores_of_rows
 from electra_plus.recipes.tasks.task import pad_rows
@@ -52,6 +53,30 @@ def test_row_has_the_same_scores_alone_and_in_any_batch(name, words, examples):
         alone = scores_of_rows(task, model, words, [row])[0][0]
         np.testing.assert_allclose(scores[: len(alone)], alone, atol=1e-5)
     assert len(predictions) == len(rows) and predictions_of(task, model, words, rows)[0] == predictions
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if TASKS[name].packs])
+def test_rows_that_share_one_have_the_loss_and_gradients_of_padded_ones(name, words, examples):
+    rows = examples(*EXAMPLES[name])
+    task = TASKS[name](max_length=16)
+    task.learn(rows)
+    torch.manual_seed(0)
+    model = load_model_classes()[task.model_class](
+        small_config("modern", vocab_size=len(words), **task.config_fields())
+    )
+    model.eval()
+    encoded = task.encode(rows, words).rows
+    found = []
+    # the padding of a padded batch may be an answer, as in stock models: these rows are compared with each alone
+    alone = [[row] for row in encoded] if name == "question-answering" else [encoded]
+    for batches in ([collator(task, words)(encoded)], [pad_rows(each, words.pad_token_id) for each in alone]):
+        model.zero_grad()
+        loss = sum(model(**batch).loss for batch in batches) / len(batches)
+        loss.backward()
+        found.append((loss.item(), [p.grad.clone() for p in model.parameters() if p.grad is not None]))
+    assert found[0][0] == pytest.approx(found[1][0], abs=1e-5)
+    for ours, expected in zip(found[0][1], found[1][1], strict=True):
+        torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-4)  # sums in another order
 
 
 def test_batches_hold_every_row_once_and_keep_to_their_tokens():
