@@ -54,7 +54,9 @@ def test_way_from_rows_to_predictions(checkpoint, tmp_path, capsys, monkeypatch)
     monkeypatch.chdir(tmp_path)
     rows = [f"{text} {index},{label}" for index in range(12) for text, label in (("I love it", 1), ("terrible", 0))]
     Path("reviews.csv").write_text("\n".join(["review,stars", *rows]))
-    Path("own.yaml").write_text("training: {disable_tqdm: true, use_cpu: true, num_train_epochs: 9}\nseeds: [0, 1]")
+    Path("own.yaml").write_text(
+        "training: {disable_tqdm: true, use_cpu: true, num_train_epochs: 9, eval_strategy: 'no', save_strategy: 'no'}\nseeds: [0, 1]"
+    )
     command = [
         "finetune",
         "--config",

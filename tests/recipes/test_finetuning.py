@@ -59,6 +59,10 @@ LEARNED = {
 }
 
 
+# for runs whose end alone matters: evaluations and checkpoints of every epoch would take most of their time
+ONLY_THE_END = {"eval_strategy": "no", "save_strategy": "no"}
+
+
 @pytest.fixture(autouse=True)
 def _one_thread():
     before = torch.get_num_threads()
@@ -95,7 +99,7 @@ def test_task_is_guessed_and_learned_and_its_folder_predicts_again(name, checkpo
     rows, metric, score = LEARNED[name]
     given = settings(
         checkpoint, rows, tmp_path, validation_file=write_jsonl(tmp_path / "dev.jsonl", rows[:9]),
-        training={"num_train_epochs": 25, "learning_rate": 5e-3, "eval_strategy": "no", "save_strategy": "no", "bf16": False},
+        training={"num_train_epochs": 25, "learning_rate": 5e-3, **ONLY_THE_END, "bf16": False},
     )  # fmt: skip
     figures = finetune(given)
     assert figures["task"] == name and figures["metric"] == metric
@@ -110,9 +114,11 @@ def test_task_is_guessed_and_learned_and_its_folder_predicts_again(name, checkpo
 
 def test_numbers_are_predicted_in_their_own_unit_by_pipelines_too(checkpoint, tmp_path):
     given = settings(
-        checkpoint, NUMBERS, tmp_path, training={"num_train_epochs": 25, "learning_rate": 5e-3, "bf16": False}
+        checkpoint,
+        NUMBERS,
+        tmp_path,
+        training={"num_train_epochs": 25, "learning_rate": 5e-3, "bf16": False, **ONLY_THE_END},
     )
-    given.metric = "mean_squared_error"
     assert finetune(given)["validation"]["mean_squared_error"]["mean"] < 100  # the labels' variance is 294
     found = predict(given.output_dir, str(tmp_path / "train.jsonl"), show_progress=False)
     kept = {row["sentence1"]: row["prediction"] for row in found}
@@ -127,7 +133,7 @@ def test_next_words_are_learned_and_written(checkpoint, tmp_path):
         TEXTS,
         tmp_path,
         task="text-generation",
-        training={"num_train_epochs": 20},
+        training={"num_train_epochs": 12, **ONLY_THE_END},
         options={"max_new_tokens": 4},
     )
     figures = finetune(given)
@@ -142,7 +148,7 @@ def test_next_words_are_learned_and_written(checkpoint, tmp_path):
 def test_folder_opens_with_pipelines_and_its_card_is_one(checkpoint, tmp_path):
     train_file = write_jsonl(tmp_path / "reviews.jsonl.gz", REVIEWS)
     given = replace(settings(checkpoint, REVIEWS, tmp_path), train_file=train_file, test_file=train_file)
-    given.training["num_train_epochs"] = 15
+    given.training |= {"num_train_epochs": 15, **ONLY_THE_END}
     figures = finetune(given)
     classify = transformers.pipeline("text-classification", model=given.output_dir)
     assert [answer["label"] for answer in classify(["I love this book 99", "terrible phone 99"])] == ["good", "bad"]
@@ -284,12 +290,12 @@ def test_other_checkpoints_are_fine_tuned_too(kind, tmp_path, tokenizer):
     }[kind]()
     model.save_pretrained(tmp_path / "start")
     tokenizer.save_pretrained(tmp_path / "start")
-    given = settings(str(tmp_path / "start"), REVIEWS, tmp_path, training={"num_train_epochs": 12})
+    given = settings(str(tmp_path / "start"), REVIEWS, tmp_path, training={"num_train_epochs": 12, **ONLY_THE_END})
     assert finetune(given)["validation"]["accuracy"]["mean"] == 1.0
 
 
 def test_fine_tuned_head_is_gone_on_with_and_one_of_another_shape_is_new(checkpoint, tmp_path):
-    first = settings(checkpoint, REVIEWS, tmp_path, "first", training={"num_train_epochs": 15})
+    first = settings(checkpoint, REVIEWS, tmp_path, "first", training={"num_train_epochs": 15, **ONLY_THE_END})
     finetune(first)
     no_step = {"learning_rate": 1e-12}
     on = finetune(settings(first.output_dir, REVIEWS, tmp_path, "on", training=no_step))
