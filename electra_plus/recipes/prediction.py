@@ -11,6 +11,7 @@ import torch
 import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from electra_plus.conversion.folders import file_of
 from electra_plus.data.example_files import Row
 from electra_plus.data.task_columns import describe_columns, parse_columns
 from electra_plus.data.task_examples import task_examples
@@ -80,10 +81,10 @@ def load_predictor(model: str, options: dict[str, Any] | None = None, dtype: str
 
 
 def _kept_options(model: str, task: str) -> dict[str, Any]:
-    file = Path(model, METRICS_FILE)
+    file = file_of(model, METRICS_FILE)
     try:
-        kept = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        kept = json.loads(Path(file).read_text(encoding="utf-8")) if file is not None else None
+    except ValueError:  # of somebody else
         return {}
     return kept["options"] if isinstance(kept, dict) and kept.get("task") == task and "options" in kept else {}
 

@@ -95,9 +95,6 @@ class Task:
         """Return one weight for each class; see [`weights_of_classes`]."""
         raise ValueError(f"`class_weights` is for text-classification and token-classification, not {self.name}.")
 
-    def before_training(self, model: PreTrainedModel) -> None:
-        """Change a model that is about to be trained."""
-
     def after_training(self, model: PreTrainedModel) -> None:
         """Change a model that is about to be saved, so that it stands on its own."""
 
