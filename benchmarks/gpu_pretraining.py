@@ -47,7 +47,7 @@ from electra_plus import (
 from electra_plus.data.prepared import load_prepared
 from electra_plus.data.row_rules import document_numbers
 from electra_plus.data.tokenization import load_tokenizer
-from electra_plus.recipes.pretraining import recipe_file
+from electra_plus.recipes.settings import recipe_file
 from electra_plus.training.checkpoints import checkpoint_folders
 from electra_plus.training.flops import measured_peak_flops, training_flops
 

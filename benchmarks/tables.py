@@ -303,7 +303,35 @@ def faults() -> str:
     return "\n".join(lines)
 
 
-# marker in a page: the table, and the results it is made of
+def finetuning() -> str:
+    """Time and score of a fine-tuning, beside the stock `Trainer`."""
+    found = result("finetuning")
+    names = {
+        "stock": "stock `Trainer`, padded batches",
+        "stock, bfloat16": "the same, bfloat16",
+        "electra_plus": "`electra-plus finetune --dtype float32`",
+        "electra_plus, bfloat16": "`electra-plus finetune` (bfloat16 by itself here)",
+    }
+    first = found["arms"]["stock"]["seconds"]
+    lines = [
+        f"{found['model']} fine-tuned on {found['train_rows']:,} sentences of SST-2 for {found['epochs']} epochs, with an evaluation on "
+        f"{found['validation_rows']:,} and a checkpoint after each: seconds from rows in memory to the best epoch's score, median of "
+        f"{found['rounds']} interleaved rounds with one seed each; speed against the stock `Trainer` of the same round, with its range "
+        f"(a shared machine; {on_machine(found)}):",
+        "",
+        "| | seconds | speed | accuracy |",
+        "|---|---:|---:|---:|",
+    ]
+    for arm, name in names.items():
+        seconds = found["arms"][arm]["seconds"]
+        ratios = [other / own for other, own in zip(first, seconds, strict=True)]
+        lines.append(
+            f"| {name} | {statistics.median(seconds):.0f} | {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) | "
+            f"{spread(found['arms'][arm]['accuracy'])} |"
+        )
+    return "\n".join(lines)
+
+
 def gpu() -> str:
     """Steps on a GPU."""
     found = result("gpu_speed")
@@ -328,6 +356,7 @@ def gpu() -> str:
     return "\n".join(lines)
 
 
+# marker in a page: the table, and the results it is made of
 TABLES = {
     "quickstart": (quickstart, ("quickstart",)),
     "benchmarks": (costs, ("pretraining", "import_time")),
@@ -339,6 +368,7 @@ TABLES = {
     "half an hour": (half_hour, ("half_hour",)),
     "faults": (faults, ("faults",)),
     "gpu": (gpu, ("gpu_speed",)),
+    "fine-tuning": (finetuning, ("finetuning",)),
 }
 
 

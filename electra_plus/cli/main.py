@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from electra_plus.cli.tasks import add_finetune, add_predict, add_task_flags, score_task, without_task_flags
 from electra_plus.version import __version__
 
 EXAMPLES = """examples:
@@ -14,6 +15,8 @@ EXAMPLES = """examples:
   electra-plus pretrain --dataset tokenizer --preset modern-small --output pretrained
   electra-plus finetune --model quickstart/pretrained --train-file train.jsonl --output sentiment
   electra-plus evaluate --model quickstart/pretrained --suite rtd --data held_out.txt
+  electra-plus evaluate --model sentiment --data test.jsonl
+  electra-plus predict --model sentiment --text "I loved it" "我很喜欢这本书"
   electra-plus convert --model joint --to stock --output stock
 """
 EVALUATE_EXAMPLES = """suites and what --data holds:
@@ -22,8 +25,10 @@ EVALUATE_EXAMPLES = """suites and what --data holds:
   rtd         text files: how well the detector finds what a masked LM replaced (seconds)
   glue-small  a folder with cola/ rte/ mrpc/ sst2/ stsb/, each with train.jsonl and validation.jsonl: fine-tuning on each
               task with each seed (minutes to hours; stopped, it goes on from --output)
+  (none)      a fine-tuned model: --data is a file, a folder or a dataset with labels, as for finetune
 
 examples:
+  electra-plus evaluate --model sentiment --data validation.jsonl --output figures.json
   electra-plus evaluate --model quickstart/pretrained --suite blimp --data blimp/ --limit 100
   electra-plus evaluate --model quickstart/pretrained --suite rtd --data held_out.txt --output figures.json
   electra-plus evaluate --model detector --suite rtd --data held_out.txt --generator quickstart/pretrained
@@ -42,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for add in (_add_quickstart, _add_prepare, _add_pretrain, _add_finetune, _add_evaluate, _add_convert):
+    for add in (_add_quickstart, _add_prepare, _add_pretrain, add_finetune, _add_evaluate, add_predict, _add_convert):
         add(commands)
     return parser
 
@@ -153,44 +158,32 @@ def _add_pretrain(commands) -> None:
     command.set_defaults(run=_pretrain)
 
 
-def _add_finetune(commands) -> None:
-    command = commands.add_parser(
-        "finetune",
-        help="fine-tune a text classifier",
-        description="Fine-tune a text classifier on a .jsonl or .csv file. Settings come from flags or a YAML file: model, "
-        "train_file, validation_file, output_dir, text_column, pair_column, label_column, max_length, model_fields, seed, "
-        "and training (arguments of transformers.TrainingArguments).",
-    )
-    command.add_argument("--config", help="YAML file")
-    command.add_argument("--model", help="folder or Hub name: ElectraPlus, stock ELECTRA or stock BERT")
-    command.add_argument("--train-file", help=".jsonl or .csv, one example a row")
-    command.add_argument("--validation-file", help="the same (default: a tenth of the training rows, drawn at random)")
-    command.add_argument("--output", dest="output_dir", help="folder for the model")
-    command.add_argument("--text-column", help="name of the text (default: guessed)")
-    command.add_argument("--pair-column", help="name of the second text (default: guessed)")
-    command.add_argument("--label-column", help="name of the label (default: guessed)")
-    command.add_argument("--max-length", type=int, help="longer texts are cut, in tokens")
-    command.add_argument("--seed", type=int, help="of the head, the order and dropout")
-    command.set_defaults(run=_finetune)
-
-
 def _add_evaluate(commands) -> None:
     command = commands.add_parser(
         "evaluate",
-        help="score a pretrained model: grammar, held-out detection, or a small fine-tuning suite",
-        description="Score a pretrained checkpoint with one of three suites, and print a table.",
+        help="score a fine-tuned model on labelled rows, or a pretrained one with a suite",
+        description="Score a fine-tuned model on labelled rows with the metrics of its task, or a pretrained checkpoint with one of "
+        "three suites, and print a table.",
         epilog=EVALUATE_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("--model", required=True, help="folder or Hub name: joint, detector, masked LM or causal LM")
-    command.add_argument("--suite", required=True, choices=("blimp", "rtd", "glue-small"), help="what to measure")
+    command.add_argument(
+        "--model", required=True, help="folder or Hub name: fine-tuned, or joint, detector, masked LM, causal LM"
+    )
+    command.add_argument(
+        "--suite", choices=("blimp", "rtd", "glue-small"), help="of a pretrained model (default: the model's task)"
+    )
     command.add_argument("--data", required=True, nargs="+", help="files or folders, see below")
     command.add_argument("--output", help="json file for model, settings, figures and versions (default: none)")
     command.add_argument(
         "--limit",
         type=int,
-        help="for a quick look: pairs of each paradigm, rows of text, or training rows of each task",
+        help="for a quick look: labelled rows, pairs of each paradigm, rows of text, or training rows of each task",
     )
+    command.add_argument(
+        "--max-length", type=int, help="longer texts are cut, in tokens (default: as fine-tuned; glue-small 128)"
+    )
+    add_task_flags(command.add_argument_group("without --suite"))
     command.add_argument("--batch-size", type=int, help="rtd, glue-small: rows in a batch (default: 32)")
     blimp = command.add_argument_group("blimp")
     blimp.add_argument("--scorers", nargs="+", help="detector, masked_lm or causal_lm (default: all in the checkpoint)")
@@ -208,7 +201,6 @@ def _add_evaluate(commands) -> None:
     glue.add_argument(
         "--layerwise-lr-decay", type=float, help="factor of the rate from layer to layer, 1 for none (default: 0.8)"
     )
-    glue.add_argument("--max-length", type=int, help="longer texts are cut, in tokens (default: 128)")
     glue.add_argument(
         "--group-by-length",
         action="store_true",
@@ -261,8 +253,8 @@ def _prepare(arguments: argparse.Namespace) -> None:
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
-    from electra_plus.recipes.pretraining import PretrainingSettings, pretrain, recipe_file
-    from electra_plus.recipes.settings import load_settings
+    from electra_plus.recipes.pretraining import PretrainingSettings, pretrain
+    from electra_plus.recipes.settings import load_settings, recipe_file
 
     base = recipe_file(arguments.recipe) if arguments.recipe else None
     given = _given(arguments, "recipe", "resume", "restart")
@@ -272,17 +264,13 @@ def _pretrain(arguments: argparse.Namespace) -> None:
         print_figures(figures)
 
 
-def _finetune(arguments: argparse.Namespace) -> None:
-    from electra_plus.recipes.finetuning import FineTuningSettings, finetune
-    from electra_plus.recipes.settings import load_settings
-
-    print_figures(finetune(load_settings(FineTuningSettings, arguments.config, _given(arguments))))
-
-
 def _evaluate(arguments: argparse.Namespace) -> None:
+    if arguments.suite is None:
+        score_task(_given(arguments))
+        return
     from electra_plus.recipes.evaluation.suites import SUITES, evaluate
 
-    result = evaluate(**_given(arguments))
+    result = evaluate(**without_task_flags(_given(arguments)))
     print(SUITES[arguments.suite].table(result["figures"]))
     if arguments.output is not None:
         print(f"\nsaved in {arguments.output}")

@@ -114,8 +114,9 @@ class DataCollatorForPacking:
             if name in batch:
                 continue
             values = [feature[name] for feature in features]
+            # floats are one for each class, even where there are as many as tokens
             of_tokens = all(
-                hasattr(value, "__len__") and len(value) == length
+                hasattr(value, "__len__") and len(value) == length and not isinstance(value[0], float)
                 for value, length in zip(values, lengths, strict=True)
             )
             if of_tokens and name in ("labels", "token_type_ids", "special_tokens_mask"):

@@ -1,29 +1,67 @@
-"""Fine-tuning for text classification with the stock `Trainer`."""
+"""Fine-tuning for every task of the table, over one seed or several: settings, defaults, and the folder that comes of it."""
 
+import json
 import logging
-from dataclasses import dataclass, field
+import os
+import shutil
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from electra_plus.data.examples import hold_out, label_names, read_examples
-from electra_plus.recipes.settings import training_arguments
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+from electra_plus.conversion.folders import refuse_file
+from electra_plus.data.example_files import Row
+from electra_plus.recipes.evaluation.loading import fingerprint, longest_input, read_config, read_tokenizer
+from electra_plus.recipes.evaluation.report import table, versions, write_json
+from electra_plus.recipes.model_card import write_model_card
+from electra_plus.recipes.pretraining import fast_bfloat16
+from electra_plus.recipes.settings import keep_settings, same_run, training_arguments
+from electra_plus.recipes.task_data import TaskData, read_task_data
+from electra_plus.recipes.tasks import Task, make_task, task_class
+from electra_plus.recipes.tasks.task import LOWER_IS_BETTER, Encoded
 
 logger = logging.getLogger(__name__)
 
-# ELECTRA's values for small models (paper, table 7), without its layer-wise decay.
+MODEL_TYPES = ("electra_plus", "electra", "bert")  # what the classes of this package open
+SETTINGS_FILE = "finetuning.json"  # what a run was started with
+METRICS_FILE = "metrics.json"  # written last: a folder that has it is finished
+PREDICTIONS_FILE = "predictions.jsonl"
+
+# ELECTRA's fine-tuning (paper, table 7; google-research/electra, configure_finetuning.py), with AdamW as torch has it and a
+# schedule that warms up first and decays afterwards. The paper has no choice of the best epoch.
 DEFAULT_TRAINING = {
     "per_device_train_batch_size": 32,
-    "per_device_eval_batch_size": 64,
-    "learning_rate": 3e-4,
     "num_train_epochs": 3,
     "warmup_steps": 0.1,
+    "weight_decay": 0.0,
+    "adam_epsilon": 1e-6,
+    "max_grad_norm": 1.0,
     "logging_steps": 50,
-    "eval_strategy": "epoch",
-    "save_strategy": "no",
+    "save_total_limit": 1,  # and the best one besides
     "report_to": "none",
 }
-TEXT_COLUMNS = ("text", "sentence", "review", "content", "sentence1", "premise", "question1")
-PAIR_COLUMNS = ("text_pair", "sentence2", "hypothesis", "question2")
-LABEL_COLUMNS = ("label", "labels", "class", "target")
+# hidden size up to which a model is of this kind: learning rate and its decay from layer to layer
+SIZES = (
+    (512, {"learning_rate": 3e-4, "layerwise_lr_decay": 0.8}),
+    (768, {"learning_rate": 1e-4, "layerwise_lr_decay": 0.8}),
+    (10**9, {"learning_rate": 5e-5, "layerwise_lr_decay": 0.9}),
+)
+# What the released code does otherwise than the paper says.
+AS_RELEASED = {
+    "optim": "original",  # Adam without bias correction
+    "lr_scheduler_type": "original",  # warms up and decays at once
+    "layerwise_lr_decay_as_released": True,  # one factor more
+    "weight_decay": 0.01,
+}
+RELEASED_RATE = 1e-4  # of small models as well
+# Of `training`: what a run that goes on may change without changing the result.
+WITHOUT_EFFECT = {
+    "dataloader_num_workers", "dataloader_pin_memory", "disable_tqdm", "logging_first_step", "logging_steps", "logging_strategy",
+    "log_level", "report_to", "run_name",
+}  # fmt: skip
 
 
 @dataclass
@@ -33,109 +71,298 @@ class FineTuningSettings:
 
     Args:
         model (`str`): Folder or Hub name of a checkpoint: ElectraPlus (joint or not), stock ELECTRA or stock BERT.
-        train_file (`str`): What [`read_examples`] reads: `.jsonl`, `.csv` and the like, one example a row.
-        output_dir (`str`): Where the model goes.
-        validation_file (`str`, *optional*): For the accuracy. `None` holds out a tenth of the rows, drawn at random.
-        text_column, pair_column, label_column (`str`, *optional*): `None` guesses by usual names and says so.
-        max_length (`int`, *optional*, defaults to 128): Longer texts are cut, in tokens.
+        train_file (`str`): A file, a folder with a file for each split, or a dataset of the Hub; see [`read_examples`].
+        output_dir (`str`): Where the model goes, with tokenizer, card, `metrics.json` and `predictions.jsonl`.
+        task (`str`, *optional*): Key of [`electra_plus.recipes.tasks.TASKS`]. `None` guesses by the columns and says so.
+        validation_file (`str`, *optional*):
+            For the choice of the best epoch and the scores: the same kinds, or the name of a split. `None` takes the split of that
+            name, else a tenth of the rows, drawn at random.
+        test_file (`str`, *optional*): Scored at the end, with the best epoch.
+        dataset_config (`str`, *optional*): Of a dataset of the Hub that has several.
+        columns (`str` or `dict`, *optional*): Fields and columns, such as `text=review,label=stars`. Others are guessed.
+        max_length (`int`, *optional*): Tokens of a row. `None` takes the task's, or what the model can read if that is less.
+        options (`dict`, *optional*): Of the task, such as `stride: 64`.
         model_fields (`dict`, *optional*): Fields of the configuration to change, such as `classifier_pooling: mean`.
-        seed (`int`, *optional*, defaults to 0): Of the new head, the order and dropout.
-        training (`dict`, *optional*): Arguments of `transformers.TrainingArguments` under their own names.
+        seeds (`list[int]`, *optional*, defaults to `[0]`): A run each, of the new head, the order and dropout.
+        limit (`int`, *optional*): Rows of each split at most, drawn at random, for a quick look.
+        metric (`str`, *optional*): What the best epoch and the best seed are chosen by. `None` takes the task's.
+        early_stopping (`int`, *optional*): Evaluations without a better one after which a run stops. `None` goes to the end.
+        class_weights (`list`, *optional*): `balanced`, or a number for each class. `None` weighs every row alike.
+        swap_pairs (`bool`, *optional*, defaults to `False`):
+            Train on each pair in both orders, as the released code does with MRPC and STS-B.
+        as_released (`bool`, *optional*, defaults to `False`): Optimize as the released code does, which differs from the paper.
+        convert_tags (`bool`, *optional*, defaults to `False`): Convert tags of other schemes to IOB2.
+        dtype (`str`, *optional*):
+            `"bfloat16"` (autocast; weights and optimizer stay in float32) or `"float32"`. `None` takes bfloat16 where the
+            device is fast at it.
+        training (`dict`, *optional*): Arguments of [`ElectraPlusTrainingArguments`] under their own names.
     """
 
     model: str
     train_file: str
     output_dir: str
+    task: str | None = None
     validation_file: str | None = None
-    text_column: str | None = None
-    pair_column: str | None = None
-    label_column: str | None = None
-    max_length: int = 128
+    test_file: str | None = None
+    dataset_config: str | None = None
+    columns: str | dict | None = None
+    max_length: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
     model_fields: dict[str, Any] = field(default_factory=dict)
-    seed: int = 0
+    seeds: list[int] = field(default_factory=lambda: [0])
+    limit: int | None = None
+    metric: str | None = None
+    early_stopping: int | None = None
+    class_weights: list | None = None
+    swap_pairs: bool = False
+    as_released: bool = False
+    convert_tags: bool = False
+    dtype: str | None = None
     training: dict[str, Any] = field(default_factory=dict)
 
 
-def choose_column(rows: list[dict], given: str | None, usual: tuple[str, ...], what: str, required: bool = True):
-    """Return the column the user named, or the first usual name the rows have."""
-    present = list(rows[0])
-    if given is not None:
-        if given not in present:
-            raise ValueError(f"`{what}_column` is {given!r}, but the rows have {present}.")
-        return given
-    found = next((name for name in usual if name in present), None)
-    if found is None and required:
-        raise ValueError(f"No {what} column found in {present}. Name it: `--{what}-column`.")
-    return found
-
-
-def finetune(settings: FineTuningSettings) -> dict[str, float]:
+def finetune(settings: FineTuningSettings, restart: bool = False) -> dict[str, Any]:
     """
-    Fine-tune a classifier and save it with its tokenizer and its label names, ready for `pipeline("text-classification")`.
+    Fine-tune a model with every seed, score it, and leave the best seed's model in `output_dir`, ready for every pipeline.
+
+    One seed is run in `output_dir` itself, several in `output_dir/seed-N`. Started again with the same settings, seeds that are
+    finished are not run again, and the others go on from their last checkpoint and end as if they had never been interrupted.
 
     Args:
         settings ([`FineTuningSettings`]): The run.
+        restart (`bool`, *optional*, defaults to `False`): Forget what is there of an earlier run in `output_dir`.
 
     Returns:
-        `dict`: accuracy and loss on the validation rows, as logged.
+        `dict`: what `metrics.json` holds: `task`, `metric`, `validation` and `test` (`mean` and `std` over seeds of each metric),
+        `runs` (the scores of each seed), `best_seed`, and what they were made from.
+
+    Raises:
+        FileNotFoundError, ValueError: Settings, data or the model are wrong, which is said before anything is trained; or
+            `output_dir` holds a run with other settings.
     """
-    import numpy as np
-    from transformers import AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments, set_seed
+    from electra_plus.recipes.finetuning_run import run_seed
+    from electra_plus.training.arguments import ElectraPlusTrainingArguments
 
-    from electra_plus.models.modeling_electra_plus_heads import ElectraPlusForSequenceClassification
+    refuse_file(settings.output_dir)
+    if (num_processes := int(os.environ.get("WORLD_SIZE", 1))) > 1:
+        raise ValueError(
+            f"Fine-tuning runs in one process, got `WORLD_SIZE` {num_processes}. Start it without torchrun."
+        )
+    settings = _with_precision(settings)
+    if not settings.seeds or len(set(settings.seeds)) < len(settings.seeds):
+        raise ValueError(f"`seeds` must be one or more different numbers, got {settings.seeds}.")
+    if settings.early_stopping is not None and settings.early_stopping < 1:
+        raise ValueError(f"`early_stopping` must be at least 1 evaluation, got {settings.early_stopping}.")
+    data = read_task_data(
+        settings.train_file, settings.validation_file, settings.test_file, settings.task, settings.columns,
+        settings.dataset_config, settings.limit, settings.convert_tags,
+    )  # fmt: skip
+    config = read_config(settings.model)
+    if config.model_type not in MODEL_TYPES:
+        raise ValueError(
+            f"`--model {settings.model}` has model type {config.model_type!r}, and {list(MODEL_TYPES)} can be fine-tuned here."
+        )
+    tokenizer = read_tokenizer(settings.model, config)
+    task = prepared_task(settings, data, config, tokenizer)
+    output_dir = Path(settings.output_dir)
+    if output_dir.resolve() == Path(settings.model).resolve():
+        raise ValueError(f"`--output {output_dir}` is the model to start from. Give another folder.")
+    folders = {seed: output_dir if len(settings.seeds) == 1 else output_dir / f"seed-{seed}" for seed in settings.seeds}
+    inputs = {"data": data.fingerprint(), "weights": fingerprint(settings.model)}
+    if not restart:
+        for seed, folder in folders.items():
+            _refuse_other_run(replace(settings, seeds=[seed]), folder, inputs)
+    encoded = _encoded(settings, task, data, tokenizer)
+    # what is wrong with the arguments is told before the first seed
+    defaults = default_training(settings, task, config)
+    training_arguments(ElectraPlusTrainingArguments, str(output_dir), defaults, settings.training)
+    if settings.class_weights is not None:
+        weights = task.class_weights(settings.class_weights, encoded["train"].rows).tolist()
+        named = (f"{name} {weight:.3g}" for name, weight in zip(task.names, weights, strict=True))
+        logger.warning("class weights: %s", ", ".join(named))
 
-    train_rows = read_examples(settings.train_file)
-    if settings.validation_file is not None:
-        validation_rows = read_examples(settings.validation_file)
-    else:
-        train_rows, validation_rows = hold_out(train_rows)
-    text = choose_column(train_rows, settings.text_column, TEXT_COLUMNS, "text")
-    pair = choose_column(train_rows, settings.pair_column, PAIR_COLUMNS, "pair", required=False)
-    label = choose_column(train_rows, settings.label_column, LABEL_COLUMNS, "label")
-    logger.warning("columns: text %r, pair %r, label %r", text, pair, label)
-    names = label_names(train_rows, label)
-    if len(names) < 2:
-        raise ValueError(f"`{label}` has one value ({names}) in `train_file`; classification needs two.")
-    ids = {name: index for index, name in enumerate(names)}
-    unseen = sorted({str(row[label]) for row in validation_rows} - set(ids))
-    if unseen:
-        raise ValueError(f"`validation_file` has labels {unseen} that `train_file` lacks.")
-
-    arguments = training_arguments(
-        TrainingArguments,
-        settings.output_dir,
-        {**DEFAULT_TRAINING, "seed": settings.seed},
-        settings.training,
-    )
-    set_seed(settings.seed)
-    tokenizer = AutoTokenizer.from_pretrained(settings.model)
-    model = ElectraPlusForSequenceClassification.from_pretrained(
-        settings.model, num_labels=len(names), id2label=dict(enumerate(names)), label2id=ids, **settings.model_fields
-    )
-
-    def encode(rows):
-        texts = [[str(row[column]) for row in rows] for column in (text, pair) if column is not None]
-        encoded = tokenizer(*texts, truncation=True, max_length=settings.max_length)
-        return [
-            {**{name: values[index] for name, values in encoded.items()}, "labels": ids[str(row[label])]}
-            for index, row in enumerate(rows)
-        ]
-
-    def accuracy(prediction):
-        logits = prediction.predictions
-        return {"accuracy": float((np.argmax(logits, axis=-1) == prediction.label_ids).mean())}
-
-    trainer = Trainer(
-        model=model,
-        args=arguments,
-        train_dataset=encode(train_rows),
-        eval_dataset=encode(validation_rows),
-        data_collator=DataCollatorWithPadding(tokenizer),
-        processing_class=tokenizer,
-        compute_metrics=accuracy,
-    )
-    trainer.train()
-    figures = trainer.evaluate()
-    trainer.save_model()
-    trainer.save_metrics("eval", figures)
+    runs = {}
+    for seed, folder in folders.items():
+        if restart:
+            _forget(folder)
+        if (folder / METRICS_FILE).is_file():
+            logger.warning("seed %s: finished before, in %s", seed, folder)
+        else:
+            one = replace(settings, seeds=[seed])
+            keep_settings(one, folder / SETTINGS_FILE, inputs)
+            run = run_seed(one, task, data, encoded, tokenizer, folder)
+            finish_folder(folder, task, summary(one, task, data, {str(seed): run}))
+        runs[str(seed)] = _read_run(folder, seed)
+    figures = summary(settings, task, data, runs)
+    if len(folders) > 1:
+        _copy_model(folders[figures["best_seed"]], output_dir)
+        finish_folder(output_dir, task, figures)
     return figures
+
+
+def _encoded(
+    settings: FineTuningSettings, task: Task, data: TaskData, tokenizer: PreTrainedTokenizerBase
+) -> dict[str, Encoded]:
+    """Return the rows of each split for the model, once for all seeds, and say what was cut."""
+    found = {}
+    for name in ("train", "validation", "test"):
+        if (split := getattr(data, name)) is not None:
+            swaps = name == "train" and settings.swap_pairs
+            found[name] = task.encode(with_swapped_pairs(split.examples) if swaps else split.examples, tokenizer)
+            for remark in found[name].remarks:
+                logger.warning("%s: %s", name, remark)
+    return found
+
+
+def _copy_model(source: Path, output_dir: Path) -> None:
+    for file in sorted(source.iterdir()):
+        if file.is_file() and file.name not in (METRICS_FILE, SETTINGS_FILE):
+            aside = output_dir / f".{file.name}.new"
+            shutil.copy2(file, aside)
+            aside.replace(output_dir / file.name)
+
+
+def _with_precision(settings: FineTuningSettings) -> FineTuningSettings:
+    """Return the settings with what `dtype` means here, to be kept with the run: a machine that goes on otherwise is told so."""
+    import torch
+
+    if settings.dtype not in (None, "bfloat16", "float32"):
+        raise ValueError(f"`dtype` must be bfloat16 or float32, got {settings.dtype!r}.")
+    use_cpu = settings.training.get("use_cpu", not torch.accelerator.is_available())
+    if settings.dtype is not None and "bf16" in settings.training:
+        raise ValueError("`dtype` and `training: {bf16: ...}` say the same. Give one.")
+    training = {**settings.training, "use_cpu": use_cpu}  # transformers wants to be told, for bfloat16
+    if not {"bf16", "fp16"} & set(settings.training):
+        training["bf16"] = settings.dtype == "bfloat16" or (settings.dtype is None and fast_bfloat16(use_cpu))
+    return replace(settings, training=training)
+
+
+def prepared_task(
+    settings: FineTuningSettings, data: TaskData, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase
+) -> Task:
+    """Return the task with its options, its labels and its length; labels of all splits are checked."""
+    task = make_task(task_class(data.task), settings.options)
+    longest = longest_input(tokenizer, config)
+    if settings.max_length is not None:
+        if not 8 <= settings.max_length <= longest:
+            raise ValueError(
+                f"`max_length` must be from 8 to {longest} tokens for {settings.model}, got {settings.max_length}."
+            )
+        task.max_length = settings.max_length
+    task.max_length = task.max_length or min(task.default_length, longest)
+    everything = data.train.examples + (data.validation.examples if data.held_out else [])
+    task.learn(everything)
+    for split in (data.train, data.validation, data.test):
+        if split is not None:
+            task.check(split.examples)
+    if settings.metric is not None and settings.metric not in (*task.metrics, "loss"):
+        raise ValueError(f"`metric` must be one of {[*task.metrics, 'loss']} for {task.name}, got {settings.metric!r}.")
+    return task
+
+
+def with_swapped_pairs(examples: Sequence[Row]) -> list[Row]:
+    """Return the examples, and all of them once more with their texts swapped."""
+    if "text_pair" not in examples[0]:
+        raise ValueError(f"`swap_pairs` needs pairs of texts, got the fields {list(examples[0])}. Leave it out.")
+    swapped = [
+        Row({**example, "text": example["text_pair"], "text_pair": example["text"]}, example.where, example.class_names)
+        for example in examples
+    ]
+    return [*examples, *swapped]
+
+
+def default_training(settings: FineTuningSettings, task: Task, config: PretrainedConfig) -> dict[str, Any]:
+    """Return the training arguments where the user gave none."""
+    sizes = next(values for size, values in SIZES if config.hidden_size <= size)
+    defaults = {**DEFAULT_TRAINING, **sizes, **task.training, "seed": settings.seeds[0]}
+    if settings.as_released:
+        defaults |= {**AS_RELEASED, "learning_rate": min(sizes["learning_rate"], RELEASED_RATE)}
+    given = settings.training
+    evaluates = given.get("eval_strategy", "epoch")
+    saves = given.get("save_strategy", "epoch" if evaluates == "no" else evaluates)
+    defaults |= {"eval_strategy": evaluates, "save_strategy": saves}
+    if evaluates == "steps" and "eval_steps" in given:
+        defaults["save_steps"] = given["eval_steps"]
+    defaults["load_best_model_at_end"] = "no" not in (evaluates, saves)
+    if settings.early_stopping is not None and not defaults["load_best_model_at_end"]:
+        raise ValueError(
+            "`early_stopping` needs evaluations and checkpoints, got `eval_strategy` or `save_strategy` no."
+        )
+    return defaults
+
+
+def finish_folder(folder: Path, task: Task, figures: dict[str, Any]) -> None:
+    """Write the card, then the figures, which say that all is there; checkpoints are no longer needed."""
+    write_model_card(folder, figures, task.pipeline, task.metrics)
+    write_json(figures, folder / METRICS_FILE)
+    for checkpoint in folder.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+
+
+def summary(settings: FineTuningSettings, task: Task, data: TaskData, runs: dict[str, dict]) -> dict[str, Any]:
+    """Return the content of `metrics.json`."""
+    metric = settings.metric or task.metrics[0]
+    choose = min if metric in LOWER_IS_BETTER else max
+    best = choose(runs, key=lambda seed: runs[seed]["validation"][metric])
+    splits = {name: getattr(data, name) for name in ("train", "validation", "test")}
+    splits = {name: split for name, split in splits.items() if split is not None}
+    return {
+        "task": task.name,
+        "metric": metric,
+        "best_seed": int(best),
+        **{name: _spread([run[name] for run in runs.values()]) for name in splits if name != "train"},
+        "runs": runs,
+        "model": settings.model,
+        "data": {name: split.source for name, split in splits.items()},
+        "rows": {name: len(split.rows) for name, split in splits.items()},
+        "columns": data.columns,
+        "labels": list(task.names) if task.config_fields().get("id2label") else [],
+        "options": task.options(),
+        "versions": versions(),
+    }
+
+
+def _spread(scores: Sequence[dict[str, float]]) -> dict[str, dict[str, float | None]]:
+    """Return the mean of each metric and its deviation over seeds, `None` for one seed."""
+    found = {}
+    for name in scores[0]:
+        values = [score[name] for score in scores]
+        if all(value is not None for value in values):
+            found[name] = {
+                "mean": statistics.mean(values),
+                "std": statistics.stdev(values) if len(values) > 1 else None,
+            }
+    return found
+
+
+def figures_table(figures: dict[str, Any]) -> str:
+    """Return the scores for the terminal: a row for each metric of each split, a column for each seed, mean and deviation."""
+    seeds = list(figures["runs"])
+    rows = []
+    for split in ("validation", "test"):
+        for name, score in figures.get(split, {}).items():
+            values = [f"{figures['runs'][seed][split][name]:.4f}" for seed in seeds]
+            several = [f"{score['mean']:.4f}", f"{score['std']:.4f}"] if len(seeds) > 1 else []
+            rows.append((f"{split} {name}", *values, *several))
+    return table(("", *(f"seed {seed}" for seed in seeds), *(("mean", "std") if len(seeds) > 1 else ())), rows)
+
+
+def _refuse_other_run(settings: FineTuningSettings, folder: Path, inputs: dict[str, str]) -> None:
+    begun = (folder / METRICS_FILE).is_file() or any(folder.glob("checkpoint-*"))
+    if not begun or (same := same_run(settings, folder / SETTINGS_FILE, WITHOUT_EFFECT, inputs)) is True:
+        return
+    raise ValueError(
+        f"`--output {folder}` holds a run with other {same}. Give another folder, or `--restart` to delete that run and begin "
+        "anew."
+    )
+
+
+def _forget(folder: Path) -> None:
+    for checkpoint in folder.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
+    for name in (METRICS_FILE, SETTINGS_FILE):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _read_run(folder: Path, seed: int) -> dict[str, Any]:
+    return json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))["runs"][str(seed)]

@@ -273,20 +273,6 @@ def make_model(settings: PretrainingSettings, tokenizer: PreTrainedTokenizerBase
     )
 
 
-def recipe_file(name: str) -> Path:
-    """
-    Return the YAML file of a recipe that ships.
-
-    Raises:
-        ValueError: There is none of that name.
-    """
-    folder = Path(__file__).parent / "configs"
-    known = sorted(file.stem for file in folder.glob("*.yaml"))
-    if name not in known:
-        raise ValueError(f"`--recipe` must be one of {known}, got {name!r}.")
-    return folder / f"{name}.yaml"
-
-
 def rows_of_text(
     settings: PretrainingSettings, with_tokenizer: Path | None
 ) -> tuple[TokenRows, TokenRows, PreTrainedTokenizerBase]:

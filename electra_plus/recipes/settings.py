@@ -25,17 +25,18 @@ def load_settings(
         settings_class: A dataclass.
         path: The file, or `None` to use only `overrides`.
         overrides: Values that replace the file's; those that are `None` are left out.
-        base: A file whose values count where `path` has none. Mappings in both are joined.
+        base: A file whose values count where `path` has none. Mappings in several places are joined.
 
     Raises:
         FileNotFoundError: The file does not exist.
         ValueError: The file is no mapping, a key is unknown or missing, or a value has the wrong type.
     """
     values = _read_yaml(base) if base is not None else {}
-    for key, value in (_read_yaml(path) if path is not None else {}).items():
-        both = isinstance(value, dict) and isinstance(values.get(key), dict)
-        values[key] = {**values[key], **value} if both else value
-    values.update({key: value for key, value in overrides.items() if value is not None})
+    given = {key: value for key, value in overrides.items() if value is not None}
+    for later in (_read_yaml(path) if path is not None else {}, given):
+        for key, value in later.items():
+            both = isinstance(value, dict) and isinstance(values.get(key), dict)
+            values[key] = {**values[key], **value} if both else value
     fields = {field.name: field for field in dataclasses.fields(settings_class)}
     unknown = sorted(set(values) - set(fields))
     if unknown:
@@ -109,7 +110,9 @@ def training_arguments(arguments_class: type, output_dir: str, defaults: dict[st
     return arguments_class(**{**own, **defaults, **numbers})
 
 
-def same_run(settings: Any, file: Path, ignored: Collection[str]) -> bool | list[str]:
+def same_run(
+    settings: Any, file: Path, ignored: Collection[str], inputs: dict[str, str] | None = None
+) -> bool | list[str]:
     """
     Say whether the run whose settings a file keeps had these settings.
 
@@ -117,6 +120,7 @@ def same_run(settings: Any, file: Path, ignored: Collection[str]) -> bool | list
         settings: A dataclass.
         file (`Path`): What [`keep_settings`] wrote.
         ignored (`Collection[str]`): Keys of `training` that change nothing in the result.
+        inputs (`dict[str, str]`, *optional*): Hashes of what the run reads, as [`keep_settings`] got them.
 
     Returns:
         `True`, or the names of what differs; `["settings"]` if the file is not there or cannot be read.
@@ -125,7 +129,7 @@ def same_run(settings: Any, file: Path, ignored: Collection[str]) -> bool | list
         kept = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return ["settings"]
-    given = json.loads(json.dumps(dataclasses.asdict(settings)))
+    given = json.loads(json.dumps({**dataclasses.asdict(settings), **(inputs or {})}))
     for each in (kept, given):
         each.pop("output_dir", None)  # a folder may be moved
     flat = [
@@ -142,12 +146,31 @@ def same_run(settings: Any, file: Path, ignored: Collection[str]) -> bool | list
     return differing or True
 
 
-def keep_settings(settings: Any, file: Path) -> None:
-    """Write a settings dataclass beside what it makes, for [`same_run`] and for people."""
+def keep_settings(settings: Any, file: Path, inputs: dict[str, str] | None = None) -> None:
+    """Write a settings dataclass beside what it makes, and hashes of what is read, for [`same_run`] and for people."""
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_name(f".{file.name}.new")
-    aside.write_text(json.dumps(dataclasses.asdict(settings), indent=1) + "\n", encoding="utf-8")
+    content = {**dataclasses.asdict(settings), **(inputs or {})}
+    aside.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     aside.replace(file)
+
+
+def recipe_file(name: str, command: str = "pretraining") -> Path:
+    """
+    Return the YAML file of a recipe that ships.
+
+    Args:
+        name (`str`): As on the command line.
+        command (`str`, *optional*, defaults to `"pretraining"`): Or `"finetuning"`.
+
+    Raises:
+        ValueError: There is none of that name.
+    """
+    folder = Path(__file__).parent / "configs" / command
+    known = sorted(file.stem for file in folder.glob("*.yaml"))
+    if name not in known:
+        raise ValueError(f"`--recipe` must be one of {known}, got {name!r}.")
+    return folder / f"{name}.yaml"
 
 
 def _number(value: Any) -> Any:

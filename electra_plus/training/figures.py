@@ -84,10 +84,12 @@ class PretrainingFigures:
         labels = keywords.get("labels")
         if not model.training or labels is None or not hasattr(outputs, "get"):
             return
-        slots, mask = labels.numel(), keywords.get("attention_mask")
+        mask = keywords.get("attention_mask")
+        has_mask = mask is not None and mask.dim() == 2
+        # labels may be of whole rows; padding is neither masked nor labelled, and without a mask there is none
+        slots = mask.numel() if has_mask else labels.numel()
         self._add("slots", slots)
-        # padding is neither masked nor labelled; without a mask there is none
-        self._add("tokens", slots if mask is None or mask.dim() != 2 else mask.sum())
+        self._add("tokens", mask.sum() if has_mask else slots)
         further = {f"{name}_loss": loss for name, loss in (outputs.get("objective_losses") or {}).items()}
         for name in MEANS:
             value = further.get(name, outputs.get(name))

@@ -6,7 +6,7 @@ from transformers import AutoTokenizer
 from electra_plus.cli.main import build_parser, main
 from electra_plus.version import __version__
 
-COMMANDS = ("quickstart", "prepare", "pretrain", "finetune", "evaluate", "convert")
+COMMANDS = ("quickstart", "prepare", "pretrain", "finetune", "evaluate", "predict", "convert")
 
 
 def test_help_names_every_command_with_an_example(capsys):

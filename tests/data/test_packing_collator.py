@@ -54,6 +54,12 @@ def test_labels_of_tokens_are_packed_and_those_of_documents_kept():
     assert several["labels"].tolist() == [[1.0, 0.0, 1.0, 1.0]] * 2
 
 
+def test_one_float_for_each_class_is_not_packed_as_tokens_are():
+    collate = DataCollatorForPacking(Tokenizer(), row_length=8)
+    batch = collate([{"input_ids": [2, 3], "labels": [1.0, 0.0]}, {"input_ids": [2, 3], "labels": [0.0, 1.0]}])
+    assert batch["labels"].tolist() == [[1.0, 0.0], [0.0, 1.0]]
+
+
 def test_budget_below_one_token_is_refused():
     with pytest.raises(ValueError, match="`row_length` must be at least 1 token, got 0"):
         DataCollatorForPacking(Tokenizer(), row_length=0)

@@ -17,9 +17,8 @@ from electra_plus.recipes.pretraining import (
     PretrainingSettings,
     fast_bfloat16,
     pretrain,
-    recipe_file,
 )
-from electra_plus.recipes.settings import load_settings, training_arguments
+from electra_plus.recipes.settings import load_settings, recipe_file, training_arguments
 from electra_plus.samples import sample_path
 
 STEPS, SAVED_AT = 6, 4

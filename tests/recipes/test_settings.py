@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import TrainingArguments
 
-from electra_plus.recipes.settings import load_settings, training_arguments
+from electra_plus.recipes.settings import keep_settings, load_settings, same_run, training_arguments
 
 
 @dataclass
@@ -56,6 +56,29 @@ def test_wrong_files_are_refused_by_name(text, message, tmp_path):
 def test_missing_file_is_told(tmp_path):
     with pytest.raises(FileNotFoundError, match="--config .*does not exist"):
         load_settings(Settings, tmp_path / "none.yaml", {})
+
+
+def test_mappings_of_recipe_file_and_flags_are_joined(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("fields: {a: 1, b: 1, c: 1}\nrows: 5")
+    file = write(tmp_path, "train_files: a\noutput_dir: o\nfields: {b: 2, c: 2}\n")
+    settings = load_settings(Settings, file, {"fields": {"c": 3}}, tmp_path / "recipe.yaml")
+    assert settings.fields == {"a": 1, "b": 2, "c": 3} and settings.rows == 5
+
+
+def test_run_is_the_same_by_its_settings_and_by_what_it_read(tmp_path):
+    @dataclass
+    class Run:
+        rate: float
+        training: dict
+        output_dir: str = "here"
+
+    file = tmp_path / "run" / "settings.json"
+    assert same_run(Run(0.1, {}), file, ()) == ["settings"]  # there is none
+    keep_settings(Run(0.1, {"seed": 1, "log": 2}), file, {"data": "abc"})
+    moved = Run(0.1, {"seed": 1, "log": 9}, output_dir="there")
+    assert same_run(moved, file, {"log"}, {"data": "abc"}) is True
+    assert same_run(moved, file, (), {"data": "xyz"}) == ["data", "training.log"]
+    assert same_run(Run(0.2, {"seed": 1}), file, {"log"}, {"data": "abc"}) == ["rate"]
 
 
 def test_training_arguments_take_yaml_numbers_and_replace_the_recipes(tmp_path):

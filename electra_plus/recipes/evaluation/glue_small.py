@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm.auto import tqdm
 
+from electra_plus.data.example_files import Row
+from electra_plus.data.task_examples import task_examples
 from electra_plus.recipes.evaluation.glue_tasks import TASKS, Task, read_task
 from electra_plus.recipes.evaluation.loading import longest_input, quiet, read_config, read_tokenizer
 from electra_plus.recipes.evaluation.report import table
 from electra_plus.recipes.settings import training_arguments
+from electra_plus.recipes.tasks.classification import Classification, Regression
 
 MODEL_TYPES = ["electra_plus", "electra", "bert"]
 
@@ -65,7 +67,7 @@ def glue_small(
 
     Args:
         model (`str`): Folder or Hub name that [`ElectraPlusForSequenceClassification`] opens.
-        data (`Sequence[str]`): One folder that holds a folder for each task; see [`find_split`].
+        data (`Sequence[str]`): One folder that holds a folder for each task; see [`rows_of_split`].
         settings ([`GlueSmallSettings`]): The rest.
         finished (`dict`, *optional*): Figures of an earlier call: what stands in its `runs` is not run again.
         save (`Callable`, *optional*): Gets the figures so far after every run.
@@ -106,7 +108,7 @@ def glue_small(
 
 
 def finetune_once(
-    model: str, task: Task, rows: tuple[list[dict], list[dict]], settings: GlueSmallSettings, seed: int, bar=None
+    model: str, task: Task, rows: tuple[list[Row], list[Row]], settings: GlueSmallSettings, seed: int, bar=None
 ) -> dict[str, float]:
     """
     Fine-tune once and return the task's metrics on the validation rows.
@@ -137,18 +139,13 @@ def finetune_once(
 
     set_seed(seed)
     tokenizer, classifier = load_classifier(model, task)
-    max_length = min(settings.max_length, longest_input(tokenizer, classifier.config))
-    train_labels = np.array([row["label"] for row in rows[0]])
-    center, spread = (train_labels.mean(), train_labels.std() or 1.0) if task.num_labels == 1 else (0, 1)
-
-    def encode(split: list[dict]) -> list[dict]:
-        texts = [[row[column] for row in split] for column in task.columns]
-        encoded = tokenizer(*texts, truncation=True, max_length=max_length)
-        labels = [float((row["label"] - center) / spread) if task.num_labels == 1 else row["label"] for row in split]
-        return [
-            {**{name: values[index] for name, values in encoded.items()}, "labels": label}
-            for index, label in enumerate(labels)
-        ]
+    kind = Regression() if task.num_labels == 1 else Classification()
+    kind.max_length = min(settings.max_length, longest_input(tokenizer, classifier.config))
+    kind.read_config(classifier.config)
+    columns = dict(zip(("text", "text_pair"), task.columns, strict=False))
+    train, validation = (task_examples(split, kind.name, columns)[0] for split in rows)
+    if task.num_labels == 1:
+        kind.learn(train)  # what numbers are standardised by
 
     with tempfile.TemporaryDirectory() as folder:
         arguments = training_arguments(
@@ -175,14 +172,14 @@ def finetune_once(
         trainer = ElectraPlusTrainer(
             model=classifier,
             args=arguments,
-            train_dataset=encode(rows[0]),
+            train_dataset=kind.encode(train, tokenizer).rows,
             data_collator=DataCollatorWithPadding(tokenizer),
             callbacks=[Progress()],
         )
         trainer.pop_callback(PrinterCallback)
         trainer.train()
         # the labels that come along: grouped by length, the rows are read in another order than given
-        logits, labels, _ = trainer.predict(encode(rows[1]))
+        logits, labels, _ = trainer.predict(kind.encode(validation, tokenizer).rows)
     predictions = logits.squeeze(-1) if task.num_labels == 1 else logits.argmax(axis=-1)
     return {name: metric(predictions, labels) for name, metric in task.metrics.items()}
 

@@ -3,12 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from electra_plus.data.example_files import Row
 from electra_plus.data.examples import read_examples
 from electra_plus.metrics.classification import accuracy, f1, matthews_correlation, spearman_correlation
-
-PREFERRED = ("{split}.jsonl", "{split}.jsonl.gz", "{split}.en.jsonl", "{split}.en.jsonl.gz")
 
 
 @dataclass(frozen=True)
@@ -56,27 +54,22 @@ TASKS = {
 }
 
 
-def find_split(folder: Path, split: str) -> Path:
+def rows_of_split(folder: Path, split: str) -> list[Row]:
     """
-    Return the file of a split: `train.jsonl`, else `train.en.jsonl` (or either with `.gz`), else the only `train*.jsonl*`.
+    Return the rows of `train.jsonl`, else of `train.en.jsonl` (or either with `.gz`), else of the only file of that split.
 
     Raises:
         FileNotFoundError: There is none.
         ValueError: There are several, and none has a preferred name.
     """
-    for pattern in PREFERRED:
-        if (file := folder / pattern.format(split=split)).is_file():
-            return file
-    found = sorted(file for ending in ("jsonl", "jsonl.gz") for file in folder.glob(f"{split}*.{ending}"))
-    if len(found) > 1:
-        names = [file.name for file in found]
-        raise ValueError(f"`--data` folder {folder} has {names}: name the one to use {split}.jsonl (or .jsonl.gz).")
-    if not found:
-        raise FileNotFoundError(f"`--data` needs {folder}/{split}.jsonl (or .jsonl.gz), and there is no such file.")
-    return found[0]
+    files = {
+        name: [folder / f"{name}{ending}" for ending in (".jsonl", ".jsonl.gz")] for name in (split, f"{split}.en")
+    }
+    found = [file for name in files for file in files[name] if file.is_file()]
+    return read_examples(found[0]) if found else read_examples(folder, split)
 
 
-def read_task(data: str | Path, task: Task, limit: int | None = None) -> tuple[list[dict], list[dict]]:
+def read_task(data: str | Path, task: Task, limit: int | None = None) -> tuple[list[Row], list[Row]]:
     """
     Read the rows of a task from its folder in `data`.
 
@@ -94,22 +87,26 @@ def read_task(data: str | Path, task: Task, limit: int | None = None) -> tuple[l
     """
     splits = []
     for split in ("train", "validation"):
-        file = find_split(Path(data) / task.name, split)
-        rows = read_examples(file)
+        folder = Path(data) / task.name
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"`--data` needs {folder}/{split}.jsonl (or .jsonl.gz), and there is no such folder."
+            )
+        rows = rows_of_split(folder, split)
         if split == "train":
             rows = rows[: task.train_rows if limit is None else limit]
-        _check(rows, task, file)
+        _check(rows, task)
         splits.append(rows)
     return splits[0], splits[1]
 
 
-def _check(rows: Sequence[dict[str, Any]], task: Task, file: Path) -> None:
+def _check(rows: Sequence[Row], task: Task) -> None:
     wanted = "a number" if task.num_labels == 1 else f"a class from 0 to {task.num_labels - 1}"
-    for number, row in enumerate(rows, start=1):
+    for row in rows:
         missing = [column for column in (*task.columns, "label") if column not in row]
         if missing:
-            raise ValueError(f"`{file}` row {number} lacks {missing}: {task.name} has {[*task.columns, 'label']}.")
+            raise ValueError(f"{row.where} lacks {missing}: {task.name} has {[*task.columns, 'label']}.")
         label = row["label"]
         is_number = isinstance(label, int | float) and not isinstance(label, bool)
         if not is_number or (task.num_labels > 1 and label not in range(task.num_labels)):
-            raise ValueError(f"`{file}` row {number}: `label` must be {wanted}, got {label!r}.")
+            raise ValueError(f"{row.where}: `label` must be {wanted}, got {label!r}.")

@@ -17,7 +17,7 @@ from electra_plus.recipes.evaluation.glue_small import (
     load_classifier,
     summary,
 )
-from electra_plus.recipes.evaluation.glue_tasks import TASKS, find_split, read_task
+from electra_plus.recipes.evaluation.glue_tasks import TASKS, read_task, rows_of_split
 from electra_plus.recipes.evaluation.suites import evaluate
 
 
@@ -122,17 +122,24 @@ def test_summary_has_no_deviation_for_one_seed():
 
 
 def test_file_of_a_split_is_the_plain_one_then_the_english_one_then_the_only_one(tmp_path):
-    with pytest.raises(FileNotFoundError, match="needs .*/train.jsonl"):
-        find_split(tmp_path, "train")
-    (tmp_path / "train_first.jsonl.gz").touch()
-    assert find_split(tmp_path, "train").name == "train_first.jsonl.gz"
-    (tmp_path / "train.zh.jsonl").touch()
-    with pytest.raises(ValueError, match=r"has \['train.zh.jsonl', 'train_first.jsonl.gz'\]: name the one"):
-        find_split(tmp_path, "train")
-    (tmp_path / "train.en.jsonl.gz").touch()
-    assert find_split(tmp_path, "train").name == "train.en.jsonl.gz"
-    (tmp_path / "train.jsonl").touch()
-    assert find_split(tmp_path, "train").name == "train.jsonl"
+    def write(name: str) -> None:
+        opener = gzip.open if name.endswith(".gz") else open
+        with opener(tmp_path / name, "wt") as file:
+            file.write(json.dumps({"from": name}) + "\n")
+
+    with pytest.raises(FileNotFoundError, match="has no file for the split train. Name one train.jsonl"):
+        rows_of_split(tmp_path, "train")
+    write("train_first.jsonl.gz")
+    assert rows_of_split(tmp_path, "train") == [{"from": "train_first.jsonl.gz"}]
+    write("train.zh.jsonl")
+    with pytest.raises(
+        ValueError, match=r"has \['train.zh.jsonl', 'train_first.jsonl.gz'\] for the split train. Name one"
+    ):
+        rows_of_split(tmp_path, "train")
+    write("train.en.jsonl.gz")
+    assert rows_of_split(tmp_path, "train") == [{"from": "train.en.jsonl.gz"}]
+    write("train.jsonl")
+    assert rows_of_split(tmp_path, "train") == [{"from": "train.jsonl"}]
 
 
 def test_training_rows_are_cut_and_validation_rows_are_not(data):
@@ -143,9 +150,9 @@ def test_training_rows_are_cut_and_validation_rows_are_not(data):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"sentence": "a"}, r"row 2 lacks \['label'\]: cola has \['sentence', 'label'\]"),
-        ({"text": "a", "label": 1}, r"row 2 lacks \['sentence'\]"),
-        ({"sentence": "a", "label": 2}, "row 2: `label` must be a class from 0 to 1, got 2"),
+        ({"sentence": "a"}, r"line 2 lacks \['label'\]: cola has \['sentence', 'label'\]"),
+        ({"text": "a", "label": 1}, r"line 2 lacks \['sentence'\]"),
+        ({"sentence": "a", "label": 2}, "line 2: `label` must be a class from 0 to 1, got 2"),
         ({"sentence": "a", "label": "good"}, "must be a class from 0 to 1, got 'good'"),
     ],
 )
