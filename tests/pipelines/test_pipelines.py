@@ -1,5 +1,6 @@
 """Pipelines over texts of any length: stock's answers where a text fits, all of the text where it does not."""
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -45,6 +46,22 @@ def logits_of(model, chunks):
         return [model(**row) for row in rows]
 
 
+def assert_same(found, expected):
+    """The same answers with scores within 1e-5, which is what batches of other shapes change."""
+    if isinstance(expected, (list, tuple)):
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert_same(one, other)
+    elif isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for name in expected:
+            assert_same(found[name], expected[name])
+    elif isinstance(expected, (float, np.floating)):
+        assert found == pytest.approx(expected, abs=1e-5)
+    else:
+        assert found == expected
+
+
 @pytest.mark.parametrize("flavour", ["classic", "modern"])
 @pytest.mark.parametrize(
     ("task", "head"),
@@ -55,7 +72,7 @@ def test_a_text_that_fits_gives_what_stock_gives(task, head, flavour, tokenizer)
     stock = transformers.pipeline(task, model, tokenizer=tokenizer)
     ours = make_pipe(task, model, tokenizer)
     texts = [SHORT, SENTENCES[2], "", SENTENCES[3]]
-    assert ours(texts) == stock(texts)
+    assert_same(ours(texts), stock(texts))
     assert ours(SHORT) == stock(SHORT)
 
 
