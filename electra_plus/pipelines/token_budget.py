@@ -339,6 +339,7 @@ class _Threads:
             number, all_started = torch.get_num_threads(), Barrier(self.number)
 
             def compute_alone():
+                torch.get_num_threads()  # a thread's first look at its number sets it, and must not come later
                 torch.set_num_threads(max(1, number // self.number))
                 all_started.wait()
 

@@ -1,40 +1,18 @@
 """Pipelines over texts of any length: stock's answers where a text fits, all of the text where it does not."""
 
-import numpy as np
 import pytest
 import torch
 import transformers
-from model_helpers import small_config
+from pipeline_helpers import LONG, SENTENCES, SHORT, assert_same, build, make_pipe, small_tokenizer
 
 import electra_plus
 from electra_plus.data.chunking import chunk_text, chunked_row
-from electra_plus.data.tokenization import train_wordpiece_tokenizer
 from electra_plus.pipelines.question_answering import best_spans
-
-SENTENCES = (
-    "The film opens in a small town by the sea.",
-    "Nobody there has seen the captain for years.",
-    "我很喜欢这本书。",
-    "Mr. Gray, who owns the mill, lies about it twice!",
-    "Then the music stops and a child sings alone.",
-)
-SHORT = " ".join(SENTENCES[:2])
-LONG = " ".join(SENTENCES * 6)
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return train_wordpiece_tokenizer(list(SENTENCES) * 3, 400, model_max_length=64)
-
-
-def build(head, tokenizer, flavour="modern", **fields):
-    torch.manual_seed(0)
-    fields = {"vocab_size": len(tokenizer), "max_position_embeddings": 64, "initializer_range": 0.3, **fields}
-    return getattr(electra_plus, f"ElectraPlusFor{head}")(small_config(flavour, **fields)).eval()
-
-
-def make_pipe(task, model, tokenizer, **kwargs):
-    return electra_plus.pipeline(task, model, tokenizer=tokenizer, **kwargs)
+    return small_tokenizer()
 
 
 def logits_of(model, chunks):
@@ -44,22 +22,6 @@ def logits_of(model, chunks):
     ]
     with torch.no_grad():
         return [model(**row) for row in rows]
-
-
-def assert_same(found, expected):
-    """The same answers with scores within 1e-5, which is what batches of other shapes change."""
-    if isinstance(expected, (list, tuple)):
-        assert len(found) == len(expected)
-        for one, other in zip(found, expected, strict=True):
-            assert_same(one, other)
-    elif isinstance(expected, dict):
-        assert found.keys() == expected.keys()
-        for name in expected:
-            assert_same(found[name], expected[name])
-    elif isinstance(expected, (float, np.floating)):
-        assert found == pytest.approx(expected, abs=1e-5)
-    else:
-        assert found == expected
 
 
 @pytest.mark.parametrize("flavour", ["classic", "modern"])
