@@ -68,6 +68,27 @@ def translator():
     return model
 
 
+def marian():
+    """Return a stock sequence-to-sequence model."""
+    config = transformers.MarianConfig(
+        vocab_size=len(small_tokenizer()),
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=32,
+        decoder_ffn_dim=32,
+        max_position_embeddings=64,
+        pad_token_id=0,
+        eos_token_id=3,
+        decoder_start_token_id=2,
+        forced_eos_token_id=None,
+    )
+    torch.manual_seed(0)
+    return transformers.MarianMTModel(config).eval()
+
+
 def make_pipe(task, model, tokenizer=None, **kwargs):
     """`electra_plus.pipeline` with the small tokenizer."""
     return electra_plus.pipeline(task, model, tokenizer=tokenizer or small_tokenizer(), device="cpu", **kwargs)

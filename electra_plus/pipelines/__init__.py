@@ -16,6 +16,7 @@ from electra_plus.pipelines.long_text import LongTextClassificationPipeline, Lon
 from electra_plus.pipelines.question_answering import ExtractiveQuestionAnsweringPipeline
 from electra_plus.pipelines.replaced_tokens import AutoModelForReplacedTokenDetection, ReplacedTokenDetectionPipeline
 from electra_plus.pipelines.translation import MachineTranslationPipeline
+from electra_plus.pipelines.travelling import save_with_code
 
 # Tasks that transformers does not have: the class, and what loads its models. `transformers.pipeline` knows them too.
 OWN_TASKS: dict[str, tuple[type[Pipeline], type]] = {
@@ -80,4 +81,5 @@ __all__ = [
     "MachineTranslationPipeline",
     "ReplacedTokenDetectionPipeline",
     "pipeline",
+    "save_with_code",
 ]

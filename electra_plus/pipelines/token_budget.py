@@ -252,9 +252,18 @@ class TokenBudgetPipeline(ChunkPipeline):
             found.append(of_row | of_tokens)
         return found
 
+    def _model_takes(self, argument: str) -> bool:
+        forward = self.model.forward
+        function = getattr(forward, "__func__", forward)
+        if self._arguments_of[0] is not function:  # to look takes as long as a layer of a small model
+            self._arguments_of = (function, frozenset(inspect.signature(forward).parameters))
+        return argument in self._arguments_of[1]
+
+    _arguments_of: tuple[Any, frozenset[str]] = (None, frozenset())
+
     @property
     def _takes_packed_rows(self) -> bool:
-        return "document_ids" in inspect.signature(self.model.forward).parameters
+        return self._model_takes("document_ids")
 
     def _padded(self, rows: list[dict[str, list[int]]], width: int) -> dict[str, Tensor]:
         fillers = {"input_ids": self.tokenizer.pad_token_id or 0, "token_type_ids": self.tokenizer.pad_token_type_id}
@@ -287,7 +296,7 @@ class TokenBudgetPipeline(ChunkPipeline):
         names = {*self._names_for_model(), "document_ids", "position_ids"}
         for_model = {name: value for name, value in model_inputs.items() if name in names}
         kept = {name: value for name, value in model_inputs.items() if name not in names}
-        if "use_cache" in inspect.signature(self.model.forward).parameters:
+        if self._model_takes("use_cache"):
             for_model["use_cache"] = False
         outputs = self.model(**for_model, **forward_params)
         wanted = (*self.row_outputs, *self.token_outputs)

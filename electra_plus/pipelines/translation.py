@@ -15,7 +15,6 @@ logger = logging.get_logger(__name__)
 
 NUM_BEAMS = 4
 SHORTEST_LIMIT = 32  # tokens that even the translation of a single word may take
-CJK_ENDS = tuple("。！？；，、…」』”）") + tuple(chr(code) for code in (0x3002, 0xFF01, 0xFF1F))
 
 
 def pieces_that_fit(text: str, count_tokens, longest: int) -> list[str]:
@@ -154,10 +153,9 @@ class MachineTranslationPipeline(TokenBudgetPipeline):
         return min(longest_row(self), positions) if positions else longest_row(self)
 
     def _run_batch(self, rows: list[Row], forward_params: dict[str, Any]) -> list[dict[str, Any]]:
-        wordless = [row for row in rows if not row["input_ids"]]
         rest = [row for row in rows if row["input_ids"]]
         found = iter(super()._run_batch(rest, forward_params) if rest else [])
-        return [{"sequences": None} if any(row is one for one in wordless) else next(found) for row in rows]
+        return [next(found) if row["input_ids"] else {"sequences": None} for row in rows]
 
     def _forward(self, model_inputs: dict[str, Any], **generate_kwargs) -> dict[str, Any]:
         if "token_type_ids" in model_inputs:

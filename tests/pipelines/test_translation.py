@@ -3,9 +3,8 @@
 import logging
 
 import pytest
-import torch
 import transformers
-from pipeline_helpers import LONG, SENTENCES, build, make_pipe, small_tokenizer, translator
+from pipeline_helpers import LONG, SENTENCES, build, make_pipe, marian, small_tokenizer, translator
 
 from electra_plus.pipelines.translation import joined, pieces_that_fit
 
@@ -85,23 +84,7 @@ def test_pieces_hold_all_of_a_text():
 
 
 def test_a_stock_sequence_to_sequence_model_translates(tmp_path):
-    config = transformers.MarianConfig(
-        vocab_size=len(small_tokenizer()),
-        d_model=32,
-        encoder_layers=1,
-        decoder_layers=1,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        encoder_ffn_dim=32,
-        decoder_ffn_dim=32,
-        max_position_embeddings=64,
-        pad_token_id=0,
-        eos_token_id=3,
-        decoder_start_token_id=2,
-        forced_eos_token_id=None,
-    )
-    torch.manual_seed(0)
-    transformers.MarianMTModel(config).save_pretrained(tmp_path)
+    marian().save_pretrained(tmp_path)
     small_tokenizer().save_pretrained(tmp_path)
     pipe = transformers.pipeline("machine-translation", str(tmp_path), device="cpu")
     found = pipe(list(SENTENCES), max_new_tokens=5)
