@@ -239,7 +239,9 @@ class TokenBudgetPipeline(ChunkPipeline):
         names = self._names_for_model()
         lists = [{name: _as_list(value) for name, value in row.items() if name in names} for row in rows]
         lengths = [len(row["input_ids"]) for row in lists]
-        packs = self._takes_packed_rows and "chunk_ids" not in lists[0]
+        # a caller who asked the tokenizer for padding has zeros in the mask
+        hidden = any(0 in row.get("attention_mask", ()) for row in lists)
+        packs = self._takes_packed_rows and not hidden and "chunk_ids" not in lists[0]
         packs = packs and sum(lengths) < (1 - MOST_PADDING) * max(lengths) * len(lengths)
         batch = self._packed(lists, max(lengths)) if packs else self._padded(lists, max(lengths))
         outputs = self.forward(batch, **forward_params)
@@ -267,13 +269,14 @@ class TokenBudgetPipeline(ChunkPipeline):
 
     def _padded(self, rows: list[dict[str, list[int]]], width: int) -> dict[str, Tensor]:
         fillers = {"input_ids": self.tokenizer.pad_token_id or 0, "token_type_ids": self.tokenizer.pad_token_type_id}
+        masks = [row.get("attention_mask", [1] * len(row["input_ids"])) for row in rows]
+        columns = {name: [row[name] for row in rows] for name in rows[0] if name != "attention_mask"}
+        if "attention_mask" in self._names_for_model() or "chunk_ids" in columns:
+            columns["attention_mask"] = masks
         batch = {}
-        for name in rows[0]:
+        for name, lists in columns.items():
             filler = fillers.get(name, 0)
-            batch[name] = torch.tensor([[*row[name], *[filler] * (width - len(row[name]))] for row in rows])
-        if "attention_mask" in self._names_for_model() or "chunk_ids" in batch:
-            mask = [[1] * len(row["input_ids"]) + [0] * (width - len(row["input_ids"])) for row in rows]
-            batch.setdefault("attention_mask", torch.tensor(mask))
+            batch[name] = torch.tensor([[*values, *[filler] * (width - len(values))] for values in lists])
         return batch
 
     def _packed(self, rows: list[dict[str, list[int]]], longest: int) -> dict[str, Tensor]:

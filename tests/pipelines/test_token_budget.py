@@ -72,6 +72,19 @@ def test_a_stock_model_answers_as_in_the_stock_pipeline(task):
     assert_same(make_pipe(task, model)(short), expected)
 
 
+@pytest.mark.parametrize("flavour", ["classic", "modern"])
+def test_pairs_and_texts_share_a_batch_and_padding_asked_for_hides(flavour):
+    model = build("SequenceClassification", flavour=flavour, num_labels=3)
+    stock_pipe = transformers.pipeline("text-classification", model, tokenizer=small_tokenizer(), device="cpu")
+    pipe = make_pipe("text-classification", model)
+    mixed = [SENTENCES[0], {"text": "a", "text_pair": SENTENCES[1]}, "a", {"text": "a b"}]
+    for inputs in mixed, mixed[::-1]:
+        assert_same(pipe(inputs), stock_pipe(inputs))
+    arguments = {"padding": "max_length", "max_length": 40, "truncation": True}
+    rows = [*SENTENCES, "a"]
+    assert_same(pipe(rows, **arguments), stock_pipe(rows, **arguments))
+
+
 def test_rows_are_packed_where_padding_would_be_much(monkeypatch):
     widths = []
     model = build("SequenceClassification", flavour="classic")
