@@ -356,6 +356,44 @@ def gpu() -> str:
     return "\n".join(lines)
 
 
+def pipelines() -> str:
+    """Our pipelines beside the stock ones."""
+    found = result("pipelines")
+    names = {
+        "stock, batch size 1": "stock pipeline, batch size 1",
+        "stock, batch size 8": "stock pipeline, batch size 8",
+        "stock, batch size 32": "stock pipeline, batch size 32",
+        "electra_plus, stock model": "electra_plus, stock model",
+        "electra_plus, electra_plus model": "electra_plus, our model",
+    }
+    lines = [
+        f"{found['num_texts']:,} sentences (`{found['texts']}`, {found['tokens'] / found['num_texts']:.0f} tokens on average), ELECTRA-small "
+        f"with random weights, float32, median of {found['rounds']} interleaved rounds ({on_machine(found)}); speed as a multiple of the "
+        "stock pipeline at its best batch size in the same round, with its range:",
+        "",
+        "| | | seconds | sentences a second | speed |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for task, measured in found["tasks"].items():
+        for name, title in names.items():
+            seconds, ratios = statistics.median(measured["seconds"][name]), measured["speed_ratio"][name]
+            lines.append(
+                f"| {task} | {title} | {seconds:.2f} | {found['num_texts'] / seconds:.0f} | "
+                f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |"
+            )
+    alone = [
+        statistics.median(a / b for a, b in zip(one["stock"], one["electra_plus, electra_plus model"], strict=True))
+        for one in (measured["seconds_alone"] for measured in found["tasks"].values())
+    ]
+    largest = max(measured["largest_difference"] for measured in found["tasks"].values())
+    lines += [
+        "",
+        f"The largest difference of any score is {largest:.0e}. Sentences given one by one run at {min(alone):.2f} to {max(alone):.2f} "
+        "times the speed of the stock pipelines.",
+    ]
+    return "\n".join(lines)
+
+
 # marker in a page: the table, and the results it is made of
 TABLES = {
     "quickstart": (quickstart, ("quickstart",)),
@@ -369,6 +407,7 @@ TABLES = {
     "faults": (faults, ("faults",)),
     "gpu": (gpu, ("gpu_speed",)),
     "fine-tuning": (finetuning, ("finetuning",)),
+    "pipelines": (pipelines, ("pipelines",)),
 }
 
 

@@ -3,12 +3,16 @@ The one table: which class serves which Auto class and which pipelines. A new he
 
 Importing transformers' model base class takes longer than importing `transformers.AutoModel` itself, so the Auto classes
 first get stand-ins. The first use of any of them, or of a model class as `electra_plus.<name>`, loads the modelling files
-and puts the real classes in their place.
+and puts the real classes in their place. The tasks of our own pipelines are registered when `transformers.pipelines` is
+imported, which takes longer still.
 """
 
+import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from importlib.abc import MetaPathFinder
+from importlib.util import find_spec
 
 import transformers
 from transformers import AutoConfig, AutoTokenizer
@@ -99,6 +103,26 @@ def load_model_classes() -> dict[str, type]:
     return model_classes
 
 
+class _AfterPipelines(MetaPathFinder):
+    """Registers our pipelines right after the import of `transformers.pipelines`, once."""
+
+    name = "transformers.pipelines"
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname != self.name:
+            return None
+        sys.meta_path.remove(self)
+        spec = find_spec(fullname)
+        execute = spec.loader.exec_module
+
+        def execute_and_register(module):
+            execute(module)
+            import_module("electra_plus.pipelines")
+
+        spec.loader.exec_module = execute_and_register
+        return spec
+
+
 def register() -> None:
     """Make transformers' Auto classes and pipelines know every row of the table. Calling it again changes nothing."""
     AutoConfig.register(ElectraPlusConfig.model_type, ElectraPlusConfig, exist_ok=True)
@@ -107,3 +131,7 @@ def register() -> None:
     stand_ins = {head.class_name: _StandIn(head.class_name, (), {"config_class": ElectraPlusConfig}) for head in HEADS}
     loaded = load_model_classes.cache_info().currsize > 0
     _register_with_auto_classes(load_model_classes() if loaded else stand_ins)
+    if _AfterPipelines.name in sys.modules:
+        import_module("electra_plus.pipelines")
+    elif not any(isinstance(finder, _AfterPipelines) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _AfterPipelines())

@@ -1,30 +1,48 @@
-"""Pipelines that read texts of any length, and the names transformers 5 removed."""
+"""Pipelines that read texts of any length, fast, and the names transformers 5 removed."""
+
+import re
 
 import transformers
-from transformers import AutoModelForQuestionAnswering, Pipeline, PreTrainedModel
+from transformers import (
+    AutoModelForQuestionAnswering,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    Pipeline,
+    PreTrainedModel,
+)
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from electra_plus.pipelines.long_text import LongTextClassificationPipeline, LongTokenClassificationPipeline
 from electra_plus.pipelines.question_answering import ExtractiveQuestionAnsweringPipeline
+from electra_plus.pipelines.replaced_tokens import AutoModelForReplacedTokenDetection, ReplacedTokenDetectionPipeline
+from electra_plus.pipelines.translation import MachineTranslationPipeline
+from electra_plus.pipelines.travelling import save_with_code
 
+# Tasks that transformers does not have: the class, and what loads its models. `transformers.pipeline` knows them too.
+OWN_TASKS: dict[str, tuple[type[Pipeline], type]] = {
+    "extractive-qa": (ExtractiveQuestionAnsweringPipeline, AutoModelForQuestionAnswering),
+    "long-text-classification": (LongTextClassificationPipeline, AutoModelForSequenceClassification),
+    "machine-translation": (MachineTranslationPipeline, AutoModelForSeq2SeqLM),
+    "replaced-token-detection": (ReplacedTokenDetectionPipeline, AutoModelForReplacedTokenDetection),
+}
 # A task of transformers keeps its stock pipeline there; ours is used by `electra_plus.pipeline` alone.
 PIPELINES: dict[str, type[Pipeline]] = {
     "text-classification": LongTextClassificationPipeline,
     "token-classification": LongTokenClassificationPipeline,
-    "extractive-qa": ExtractiveQuestionAnsweringPipeline,
+    **{task: pipeline_class for task, (pipeline_class, _) in OWN_TASKS.items()},
 }
 ALIASES = {
     "sentiment-analysis": "text-classification",
     "ner": "token-classification",
     "question-answering": "extractive-qa",
+    "translation": "machine-translation",
 }
+TRANSLATION_OF_A_PAIR = re.compile(r"translation_(\w+)_to_(\w+)")  # a stock name until transformers 4
 
-PIPELINE_REGISTRY.register_pipeline(
-    "extractive-qa",
-    pipeline_class=ExtractiveQuestionAnsweringPipeline,
-    pt_model=AutoModelForQuestionAnswering,
-    type="text",
-)
+for _task, (_class, _loader) in OWN_TASKS.items():
+    PIPELINE_REGISTRY.register_pipeline(_task, pipeline_class=_class, pt_model=_loader, type="text")
+    # by this mark `save_pretrained` of a pipeline would copy its file, which does not work without this package
+    del _class._registered_impl
 
 
 def pipeline(task: str | None = None, model: str | PreTrainedModel | None = None, **kwargs) -> Pipeline:
@@ -32,7 +50,9 @@ def pipeline(task: str | None = None, model: str | PreTrainedModel | None = None
     Return `transformers.pipeline` with our classes where we have one: they read texts of any length.
 
     Args:
-        task (`str`, *optional*): A task of transformers, or `"extractive-qa"`, also by its old name `"question-answering"`.
+        task (`str`, *optional*):
+            A task of transformers, `"replaced-token-detection"`, `"long-text-classification"`, `"extractive-qa"` (also by its
+            old name `"question-answering"`) or `"machine-translation"` (`"translation"`).
         model (`str` or [`PreTrainedModel`], *optional*): Folder, Hub name or model, ours or stock.
         kwargs: Whatever `transformers.pipeline` takes, and the arguments of the pipeline's own call as defaults.
 
@@ -44,16 +64,22 @@ def pipeline(task: str | None = None, model: str | PreTrainedModel | None = None
     ```python
     electra_plus.pipeline("text-classification", "sentiment")(review, return_evidence=True)
     electra_plus.pipeline("question-answering", "squad")(question="Who wrote it?", context=book)
+    electra_plus.pipeline("replaced-token-detection", "joint")("the chef ate the meal")
     ```
     """
-    task = ALIASES.get(task, task)
+    if isinstance(task, str):
+        task = "machine-translation" if TRANSLATION_OF_A_PAIR.fullmatch(task) else ALIASES.get(task, task)
     kwargs.setdefault("pipeline_class", PIPELINES.get(task))
     return transformers.pipeline(task, model=model, **kwargs)
 
 
 __all__ = [
+    "AutoModelForReplacedTokenDetection",
     "ExtractiveQuestionAnsweringPipeline",
     "LongTextClassificationPipeline",
     "LongTokenClassificationPipeline",
+    "MachineTranslationPipeline",
+    "ReplacedTokenDetectionPipeline",
     "pipeline",
+    "save_with_code",
 ]

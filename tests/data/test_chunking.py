@@ -3,8 +3,17 @@
 import time
 
 import pytest
+import transformers
 
-from electra_plus.data.chunking import DataCollatorForLongText, chunk_text, chunked_row, split_sentences
+from electra_plus.data.chunking import (
+    DataCollatorForLongText,
+    chunk_encoding,
+    chunk_text,
+    chunked_row,
+    encode_texts,
+    split_sentences,
+    tokens_around,
+)
 from electra_plus.data.corpus import read_documents
 from electra_plus.data.tokenization import train_wordpiece_tokenizer
 from electra_plus.samples import sample_path
@@ -131,3 +140,24 @@ def test_rows_train_the_long_classifier(book, tokenizer):
     outputs.loss.backward()
     assert outputs.chunk_weights.shape == (3, len(chunk_text(book[:2000], tokenizer, 32)))
     assert outputs.chunk_weights[1, 1:].sum() == 0 and outputs.chunk_weights[1, 0] == 1
+
+
+def test_texts_tokenised_together_are_those_tokenised_alone(book, tokenizer):
+    texts = [book[:3000], "", "a\ud800b \udfff", CHINESE]
+    around = tokens_around(tokenizer, "Who?")
+    together = [
+        chunk_encoding(text, encoding, around, 40, 5)
+        for text, encoding in zip(texts, encode_texts(texts, tokenizer), strict=True)
+    ]
+    assert together == [chunk_text(text, tokenizer, 40, 5, "Who?") for text in texts]
+    assert [chunk.first_token for chunk in chunk_text(texts[0], tokenizer, 40)][:2] == [
+        0,
+        len(chunk_text(texts[0], tokenizer, 40)[0].text_tokens),
+    ]
+
+
+def test_the_tokens_around_a_text_are_the_tokenizers_own():
+    vocab = {token: number for number, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", "a", "b", "c"])}
+    roberta = transformers.RobertaTokenizer(vocab=vocab, merges=[])
+    assert tokens_around(roberta) == ([0], [2])
+    assert tokens_around(roberta, "bc") == ([0, 5, 6, 2, 2], [2])

@@ -3,37 +3,16 @@
 import pytest
 import torch
 import transformers
-from model_helpers import small_config
+from pipeline_helpers import LONG, SENTENCES, SHORT, assert_same, build, make_pipe, small_tokenizer
 
 import electra_plus
 from electra_plus.data.chunking import chunk_text, chunked_row
-from electra_plus.data.tokenization import train_wordpiece_tokenizer
 from electra_plus.pipelines.question_answering import best_spans
-
-SENTENCES = (
-    "The film opens in a small town by the sea.",
-    "Nobody there has seen the captain for years.",
-    "我很喜欢这本书。",
-    "Mr. Gray, who owns the mill, lies about it twice!",
-    "Then the music stops and a child sings alone.",
-)
-SHORT = " ".join(SENTENCES[:2])
-LONG = " ".join(SENTENCES * 6)
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return train_wordpiece_tokenizer(list(SENTENCES) * 3, 400, model_max_length=64)
-
-
-def build(head, tokenizer, flavour="modern", **fields):
-    torch.manual_seed(0)
-    fields = {"vocab_size": len(tokenizer), "max_position_embeddings": 64, "initializer_range": 0.3, **fields}
-    return getattr(electra_plus, f"ElectraPlusFor{head}")(small_config(flavour, **fields)).eval()
-
-
-def make_pipe(task, model, tokenizer, **kwargs):
-    return electra_plus.pipeline(task, model, tokenizer=tokenizer, **kwargs)
+    return small_tokenizer()
 
 
 def logits_of(model, chunks):
@@ -55,7 +34,7 @@ def test_a_text_that_fits_gives_what_stock_gives(task, head, flavour, tokenizer)
     stock = transformers.pipeline(task, model, tokenizer=tokenizer)
     ours = make_pipe(task, model, tokenizer)
     texts = [SHORT, SENTENCES[2], "", SENTENCES[3]]
-    assert ours(texts) == stock(texts)
+    assert_same(ours(texts), stock(texts))
     assert ours(SHORT) == stock(SHORT)
 
 
