@@ -1,7 +1,7 @@
 """A fine-tuned model on many rows: batches of like length, scores in the rows' order, a bar for the terminal."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,28 +10,10 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from electra_plus.data.example_files import Row
+from electra_plus.pipelines.token_budget import batches_by_length
 from electra_plus.recipes.tasks.task import Encoded, Task, pad_rows, row_length
 
 BATCH_TOKENS = 4096  # padding included; larger batches are no faster on processors
-
-
-def batches_by_length(rows: Sequence[dict[str, Any]], batch_tokens: int = BATCH_TOKENS) -> Iterator[list[int]]:
-    """
-    Yield the places of rows of like length, the longest first, as many as keep a batch within so many tokens.
-
-    >>> list(batches_by_length([{"input_ids": [1] * length} for length in (2, 9, 3, 8)], batch_tokens=18))
-    [[1, 3], [2, 0]]
-    """
-    batch: list[int] = []
-    longest = 0
-    for place in sorted(range(len(rows)), key=lambda place: -row_length(rows[place])):
-        if batch and longest * (len(batch) + 1) > batch_tokens:
-            yield batch
-            batch = []
-        longest = longest if batch else row_length(rows[place])
-        batch.append(place)
-    if batch:
-        yield batch
 
 
 def autocast(device: torch.device, bfloat16: bool) -> contextlib.AbstractContextManager:
@@ -66,7 +48,7 @@ def scores_of_rows(
     found: list[Any] = [None] * len(rows)
     total, weight = 0.0, 0
     with tqdm(total=len(rows), desc=title, unit="row", disable=title is None or None, leave=False) as bar:
-        for places in batches_by_length(rows):
+        for places in batches_by_length([row_length(row) for row in rows], BATCH_TOKENS):
             batch = pad_rows([rows[place] for place in places], tokenizer.pad_token_id or 0)
             batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
             with autocast(model.device, bfloat16 and not task.in_float32):
