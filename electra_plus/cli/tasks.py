@@ -6,9 +6,12 @@ import sys
 
 TASK_NAMES = (
     "text-classification", "multi-label-classification", "regression", "token-classification", "question-answering",
-    "multiple-choice", "text-generation",
+    "multiple-choice", "translation", "text-generation",
 )  # fmt: skip
-RECIPES = "sentiment-en, sentiment-zh, topic-zh, pairs, ner-en, ner-zh, qa-en, qa-zh, multiple-choice, generation"
+RECIPES = (
+    "sentiment-en, sentiment-zh, topic-zh, pairs, ner-en, ner-zh, qa-en, qa-zh, multiple-choice, generation, translation-en-de, "
+    "translation-classical-modern-zh"
+)
 
 FINETUNE_EXAMPLES = """tasks, and the columns of a row (guessed by usual names and printed; --columns says otherwise):
   text-classification         text, label; two texts: text, text_pair, label
@@ -17,6 +20,7 @@ FINETUNE_EXAMPLES = """tasks, and the columns of a row (guessed by usual names a
   token-classification        tokens, tags; or text, spans
   question-answering          context, question, answers (none: no answer)
   multiple-choice             choices, label, and perhaps context and question
+  translation                 source, target; or two columns named after languages
   text-generation             text
 
 examples:
@@ -56,6 +60,7 @@ OPTION_FLAGS = {
     "score": (str, "question-answering: squad, squad_v2 or cmrc2018 (default: by the rows)"),
     "threshold": (float, "multi-label-classification: probability from which a label counts (default: 0.5)"),
     "max_new_tokens": (int, "text-generation: tokens of a continuation (default: 40)"),
+    "num_beams": (int, "translation: translations kept in the search, 1 for the likeliest token (default: 4)"),
     "temperature": (float, "text-generation: of the draw, 0 for the likeliest token (default: 0)"),
 }
 

@@ -53,7 +53,7 @@ def task_examples(
     ([{'text': 'Good.', 'label': 5.0}], {'text': 'review', 'label': 'stars'})
     """
     if task == "translation":
-        rows = [_unnested_translation(row) for row in rows]
+        rows = [unnested_translation(row) for row in rows]
     chosen = choose_columns(list(rows[0]), task, columns, with_targets)
     read = READERS[task]
     examples = []
@@ -72,7 +72,7 @@ def task_examples(
     return examples, chosen
 
 
-def _unnested_translation(row: Row) -> Row:
+def unnested_translation(row: Row) -> Row:
     """Return the texts of a `translation` of both languages as columns; what is beside it describes where they are from."""
     both = row.get("translation")
     return Row(both, row.where) if isinstance(both, dict) else row

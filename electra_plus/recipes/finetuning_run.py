@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm.auto import tqdm
 from transformers import (
     EarlyStoppingCallback,
@@ -28,8 +27,7 @@ from electra_plus.recipes.finetuning import PREDICTIONS_FILE, FineTuningSettings
 from electra_plus.recipes.settings import training_arguments
 from electra_plus.recipes.task_data import TaskData
 from electra_plus.recipes.tasks.running import judged
-from electra_plus.recipes.tasks.task import LOWER_IS_BETTER, Encoded, Task, pad_rows, weighted_loss
-from electra_plus.registration import load_model_classes
+from electra_plus.recipes.tasks.task import LOWER_IS_BETTER, Encoded, Task, weighted_loss
 from electra_plus.training.arguments import ElectraPlusTrainingArguments
 from electra_plus.training.checkpoints import last_good_checkpoint
 from electra_plus.training.trainer import ElectraPlusTrainer
@@ -117,24 +115,15 @@ def without_bars() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def load_for_task(settings: FineTuningSettings, task: Task) -> PreTrainedModel:
+def load_for_task(settings: FineTuningSettings, task: Task, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     """
     Return the checkpoint's encoder under the head of a task, a new one where the checkpoint has none that fits.
 
     Raises:
         ValueError: Weights of the encoder are missing.
     """
-    model_class = load_model_classes()[task.model_class]
-    with quiet():  # the head is new, and meant to be
-        model, info = model_class.from_pretrained(
-            settings.model,
-            dtype=torch.float32,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            **{**task.config_fields(), **settings.model_fields},
-        )
-    other_shape = [key[0] if isinstance(key, tuple) else key for key in info["mismatched_keys"]]
-    missing = sorted(name for name in [*info["missing_keys"], *other_shape] if not name.startswith(task.head))
+    model, new = task.load(settings.model, tokenizer, settings.model_fields)
+    missing = [name for name in new if not name.startswith(task.head)]
     if missing:
         raise ValueError(
             f"`--model {settings.model}` lacks weights of the encoder, such as {missing[0]!r}. Give a pretrained checkpoint."
@@ -168,9 +157,12 @@ def run_seed(
     seed, silent = settings.seeds[0], bool(settings.training.get("disable_tqdm"))
     started = time.perf_counter()
     set_seed(seed)
-    model = load_for_task(settings, task)
+    model = load_for_task(settings, task, tokenizer)
     arguments = training_arguments(
-        ElectraPlusTrainingArguments, str(folder), default_training(settings, task, model.config), settings.training
+        ElectraPlusTrainingArguments,
+        str(folder),
+        default_training(settings, task, model.config.get_text_config()),
+        settings.training,
     )
     arguments.metric_for_best_model = settings.metric or task.metrics[0]
     arguments.greater_is_better = arguments.metric_for_best_model not in LOWER_IS_BETTER
@@ -228,7 +220,7 @@ def collator(task: Task, tokenizer: PreTrainedTokenizerBase) -> Callable[[list[d
     """Return what makes batches for training: rows shared by short texts where that pays, else padding."""
     if task.packs:
         return DataCollatorForPacking(tokenizer, row_length=min(task.max_length, PACKED_LENGTH))
-    return lambda rows: pad_rows(rows, tokenizer.pad_token_id)
+    return lambda rows: task.pad(rows, tokenizer.pad_token_id)
 
 
 def write_predictions(file: Path, rows: list[dict], predictions: list[dict[str, Any]]) -> None:

@@ -64,8 +64,9 @@ def load_predictor(model: str, options: dict[str, Any] | None = None, dtype: str
     name = task_of_config(config, model)
     kept = _kept_options(model, name)
     task = make_task(TASKS[name], {**kept, **(options or {})})
-    tokenizer = read_tokenizer(model, config)
-    task.max_length = min(task.max_length or task.default_length, longest_input(tokenizer, config))
+    half = config.get_text_config()  # of an encoder-decoder, whose halves are alike in what matters here
+    tokenizer = read_tokenizer(model, half)
+    task.max_length = min(task.max_length or task.default_length, longest_input(tokenizer, half))
     task.read_config(config)
     with quiet():
         loaded, info = getattr(transformers, task.auto_class).from_pretrained(

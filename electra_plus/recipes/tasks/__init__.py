@@ -7,12 +7,14 @@ from transformers import PretrainedConfig
 
 from electra_plus.data.example_files import Row
 from electra_plus.data.task_columns import choose_columns
+from electra_plus.data.task_examples import unnested_translation
 from electra_plus.recipes.tasks.classification import Classification, MultiLabelClassification, Regression
 from electra_plus.recipes.tasks.generation import TextGeneration
 from electra_plus.recipes.tasks.multiple_choice import MultipleChoice
 from electra_plus.recipes.tasks.question_answering import QuestionAnswering
 from electra_plus.recipes.tasks.tagging import TokenClassification
 from electra_plus.recipes.tasks.task import Task, make_task
+from electra_plus.recipes.tasks.translation import Translation
 
 # In the order of a guess by columns: a table of questions and answers has texts as well, and no table has nothing.
 TASKS: dict[str, type[Task]] = {
@@ -24,6 +26,7 @@ TASKS: dict[str, type[Task]] = {
         Classification,
         MultiLabelClassification,
         Regression,
+        Translation,
         TextGeneration,
     )
 }
@@ -60,7 +63,7 @@ def guess_task(rows: Sequence[Row], columns: Mapping[str, Any] | None = None) ->
     >>> guess_task([Row({"tokens": ["Wu"], "ner_tags": ["B-name"]}, "")])
     'token-classification'
     """
-    present = list(rows[0])
+    present = list(unnested_translation(rows[0]))
     unclear = None
     for name in TASKS:
         if name == TextGeneration.name and len(present) > 1:
@@ -124,6 +127,8 @@ def task_of_config(config: PretrainedConfig, model: str) -> str:
                 kinds = {TASKS[name].problem_type: name for name in TEXT_TASKS}
                 name = kinds.get(kind, Regression.name if config.num_labels == 1 else Classification.name)
             return name
+    if getattr(config, "is_encoder_decoder", False):
+        return Translation.name
     raise ValueError(
         f"`--model {model}` holds the class {architecture}, which was not fine-tuned for one of {list(TASKS)}. Fine-tune it: "
         "electra-plus finetune"

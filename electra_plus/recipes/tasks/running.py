@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from electra_plus.data.example_files import Row
 from electra_plus.pipelines.token_budget import batches_by_length
-from electra_plus.recipes.tasks.task import Encoded, Task, pad_rows, row_length
+from electra_plus.recipes.tasks.task import Encoded, Task, row_length
 
 BATCH_TOKENS = 4096  # padding included; larger batches are no faster on processors
 
@@ -49,7 +49,7 @@ def scores_of_rows(
     total, weight = 0.0, 0
     with tqdm(total=len(rows), desc=title, unit="row", disable=title is None or None, leave=False) as bar:
         for places in batches_by_length([row_length(row) for row in rows], BATCH_TOKENS):
-            batch = pad_rows([rows[place] for place in places], tokenizer.pad_token_id or 0)
+            batch = task.pad([rows[place] for place in places], tokenizer.pad_token_id or 0)
             batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
             with autocast(model.device, bfloat16 and not task.in_float32):
                 outputs = model(**batch)

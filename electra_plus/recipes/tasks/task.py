@@ -12,6 +12,8 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from transformers.utils import ModelOutput
 
 from electra_plus.data.example_files import Row
+from electra_plus.recipes.evaluation.loading import quiet
+from electra_plus.registration import load_model_classes
 
 LOWER_IS_BETTER = ("loss", "mean_squared_error", "perplexity")
 
@@ -85,11 +87,21 @@ class Task:
     def read_config(self, config: PretrainedConfig) -> None:
         """Take from a fine-tuned model's configuration what [`learn`] would have found."""
 
+    def load(
+        self, checkpoint: str, tokenizer: PreTrainedTokenizerBase, fields: dict[str, Any]
+    ) -> tuple[PreTrainedModel, list[str]]:
+        """Return the model to train and the names of its weights that the checkpoint lacks; arguments as for [`load_head`]."""
+        return load_head(self.model_class, checkpoint, {**self.config_fields(), **fields})
+
     # ---- rows ----
 
     def encode(self, examples: Sequence[Row], tokenizer: PreTrainedTokenizerBase, with_targets: bool = True) -> Encoded:
         """Return rows for the model, in the order of the examples; `max_length` has been set."""
         raise NotImplementedError
+
+    def pad(self, rows: Sequence[dict[str, Any]], pad_token_id: int) -> dict[str, Tensor]:
+        """Return rows as a batch for the model."""
+        return pad_rows(rows, pad_token_id)
 
     def class_weights(self, given: Sequence[str | float], rows: Sequence[dict[str, Any]]) -> Tensor:
         """Return one weight for each class; see [`weights_of_classes`]."""
@@ -159,6 +171,26 @@ def make_task(task_class: type[Task], options: dict[str, Any]) -> Task:
         if name not in known:
             raise ValueError(f"`{name}` is no option of {task_class.name}, which has {known}. Leave it out.")
     return task_class(**options)
+
+
+def load_head(class_name: str, checkpoint: str, fields: dict[str, Any]) -> tuple[PreTrainedModel, list[str]]:
+    """
+    Open a checkpoint under a class of this package, in float32.
+
+    Args:
+        class_name (`str`): Of the table of heads.
+        checkpoint (`str`): Folder or Hub name.
+        fields (`dict`): Of the configuration, instead of the checkpoint's.
+
+    Returns:
+        `tuple`: the model, and the names of weights that are new because the checkpoint lacks them or has them in another shape.
+    """
+    with quiet():  # a head is new, and meant to be
+        model, info = load_model_classes()[class_name].from_pretrained(
+            checkpoint, dtype=torch.float32, ignore_mismatched_sizes=True, output_loading_info=True, **fields
+        )
+    other_shape = [key[0] if isinstance(key, tuple) else key for key in info["mismatched_keys"]]
+    return model, sorted([*info["missing_keys"], *other_shape])
 
 
 def row_length(row: dict[str, Any]) -> int:

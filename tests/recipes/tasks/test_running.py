@@ -7,7 +7,7 @@ from model_helpers import small_config
 
 from electra_plus.recipes.finetuning_run import collator
 from electra_plus.recipes.tasks import TASKS
-from electra_plus.recipes.tasks.running import batches_by_length, judged, predictions_of, scores_of_rows
+from electra_plus.recipes.tasks.running import judged, predictions_of, scores_of_rows
 from electra_plus.recipes.tasks.task import pad_rows
 from electra_plus.registration import load_model_classes
 
@@ -33,7 +33,7 @@ EXAMPLES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_row_has_the_same_scores_alone_and_in_any_batch(name, words, examples):
     rows = examples(*EXAMPLES[name])
     task = TASKS[name](max_length=16)
@@ -77,16 +77,6 @@ def test_rows_that_share_one_have_the_loss_and_gradients_of_padded_ones(name, wo
     assert found[0][0] == pytest.approx(found[1][0], abs=1e-5)
     for ours, expected in zip(found[0][1], found[1][1], strict=True):
         torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-4)  # sums in another order
-
-
-def test_batches_hold_every_row_once_and_keep_to_their_tokens():
-    rows = [{"input_ids": [1] * length} for length in (3, 50, 1, 8, 8, 2)]
-    batches = list(batches_by_length(rows, batch_tokens=16))
-    assert sorted(place for batch in batches for place in batch) == list(range(6))
-    assert batches[0] == [1]  # longer than a batch: alone
-    assert all(
-        len(batch) == 1 or len(batch) * max(len(rows[place]["input_ids"]) for place in batch) <= 16 for batch in batches
-    )
 
 
 def test_one_label_for_each_class_is_not_taken_for_one_a_token():
