@@ -34,7 +34,7 @@ examples:
 
 In the file of --config stand the same names with _ (train_file, output_dir, max_length, ...), training (arguments of
 transformers.TrainingArguments under their own names, and layerwise_lr_decay), options (of the task, such as stride: 64) and
-model_fields (of the configuration). Flags replace what the file says, and both what the recipe says. The same command again goes
+model_fields (of the configuration) and augment (changed copies of the rows: {how: swap, copies: 4}). Flags replace what the file says, and both what the recipe says. The same command again goes
 on where a run was stopped.
 """
 PREDICT_EXAMPLES = """examples:

@@ -14,6 +14,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from electra_plus.conversion.folders import refuse_file
 from electra_plus.data.example_files import Row
+from electra_plus.recipes.augmenting import make_augmentation
 from electra_plus.recipes.evaluation.loading import fingerprint, longest_input, read_config, read_tokenizer
 from electra_plus.recipes.evaluation.report import table, versions, write_json
 from electra_plus.recipes.model_card import write_model_card
@@ -90,6 +91,8 @@ class FineTuningSettings:
         class_weights (`list`, *optional*): `balanced`, or a number for each class. `None` weighs every row alike.
         swap_pairs (`bool`, *optional*, defaults to `False`):
             Train on each pair in both orders, as the released code does with MRPC and STS-B.
+        augment (`dict`, *optional*):
+            Train on changed copies too, such as `{how: swap, copies: 2}`; see [`electra_plus.recipes.augmenting.Augmentation`].
         as_released (`bool`, *optional*, defaults to `False`): Optimize as the released code does, which differs from the paper.
         convert_tags (`bool`, *optional*, defaults to `False`): Convert tags of other schemes to IOB2.
         dtype (`str`, *optional*):
@@ -115,6 +118,7 @@ class FineTuningSettings:
     early_stopping: int | None = None
     class_weights: list | None = None
     swap_pairs: bool = False
+    augment: dict[str, Any] | None = None
     as_released: bool = False
     convert_tags: bool = False
     dtype: str | None = None
@@ -144,6 +148,7 @@ def finetune(settings: FineTuningSettings, restart: bool = False) -> dict[str, A
     from electra_plus.training.arguments import ElectraPlusTrainingArguments
 
     refuse_file(settings.output_dir)
+    augment = make_augmentation(settings.augment) if settings.augment is not None else None
     if (num_processes := int(os.environ.get("WORLD_SIZE", 1))) > 1:
         raise ValueError(
             f"Fine-tuning runs in one process, got `WORLD_SIZE` {num_processes}. Start it without torchrun."
@@ -172,6 +177,10 @@ def finetune(settings: FineTuningSettings, restart: bool = False) -> dict[str, A
     if not restart:
         for seed, folder in folders.items():
             _refuse_other_run(replace(settings, seeds=[seed]), folder, inputs)
+    if augment is not None:
+        number = len(data.train.examples)
+        data.train.examples = augment(data.train.examples)
+        logger.warning("augmentation: %s changed copies", f"{len(data.train.examples) - number:,}")
     encoded = _encoded(settings, task, data, tokenizer)
     # what is wrong with the arguments is told before the first seed
     defaults = default_training(settings, task, config)
