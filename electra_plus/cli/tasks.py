@@ -69,12 +69,16 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _add_data_flags(command, limit: str) -> None:
+def _add_flags(command, flags: dict[str, tuple[type, str]]) -> None:
+    for name, (kind, what) in flags.items():
+        command.add_argument(_flag(name), type=kind, help=what)
+
+
+def _add_data_flags(command) -> None:
     command.add_argument(
         "--columns", help="fields and columns: text=review,label=stars (default: guessed, and printed)"
     )
     command.add_argument("--dataset-config", help="of a dataset of the Hub that has several")
-    command.add_argument("--limit", type=int, help=limit)
     command.add_argument(
         "--dtype", choices=("bfloat16", "float32"), help="default: bfloat16 where the device is fast at it"
     )
@@ -105,7 +109,8 @@ def add_finetune(commands) -> None:
     )
     command.add_argument("--test-file", "--test", help="the same: scored at the end")
     command.add_argument("--output", dest="output_dir", help="folder for the model")
-    _add_data_flags(command, "rows of each split at most, drawn at random, for a quick look")
+    _add_data_flags(command)
+    command.add_argument("--limit", type=int, help="rows of each split at most, drawn at random, for a quick look")
     command.add_argument("--max-length", type=int, help="tokens of a row (default: 128; question-answering 512)")
     command.add_argument("--seeds", type=int, nargs="+", help="a run each, with mean and deviation (default: 0)")
     command.add_argument("--metric", help="what the best epoch and seed are chosen by (default: the task's first)")
@@ -128,10 +133,8 @@ def add_finetune(commands) -> None:
     command.add_argument(
         "--convert-tags", action="store_true", default=None, help="convert tags from IOB1, BIOES, BMES or BILOU"
     )
-    for name, (kind, what) in TRAINING_FLAGS.items():
-        command.add_argument(_flag(name), type=kind, help=what)
-    for name, (kind, what) in OPTION_FLAGS.items():
-        command.add_argument(_flag(name), type=kind, help=what)
+    _add_flags(command, TRAINING_FLAGS)
+    _add_flags(command, OPTION_FLAGS)
     command.add_argument("--restart", action="store_true", help="delete what the output folder has of an earlier run")
     command.set_defaults(run=_finetune)
 
@@ -152,10 +155,10 @@ def add_predict(commands) -> None:
     command.add_argument("--text", dest="texts", nargs="+", help="texts, or rows in JSON, instead of --input")
     command.add_argument("--output", help="json lines: each row with its prediction, in order (default: printed)")
     command.add_argument("--split", default="test", help="of a folder or a dataset (default: %(default)s)")
-    _add_data_flags(command, "rows at most, drawn at random")
+    _add_data_flags(command)
+    command.add_argument("--limit", type=int, help="rows at most, drawn at random")
     command.add_argument("--max-length", type=int, help="tokens of a row (default: as in the fine-tuning)")
-    for name, (kind, what) in OPTION_FLAGS.items():
-        command.add_argument(_flag(name), type=kind, help=what)
+    _add_flags(command, OPTION_FLAGS)
     command.set_defaults(run=_predict)
 
 
@@ -194,13 +197,8 @@ def _predict(arguments: argparse.Namespace) -> None:
 def add_task_flags(group) -> None:
     """Add the flags of `evaluate` for fine-tuned models."""
     group.add_argument("--split", help="of a folder or a dataset (default: validation)")
-    group.add_argument("--columns", help="fields and columns: text=review,label=stars (default: guessed, and printed)")
-    group.add_argument("--dataset-config", help="of a dataset of the Hub that has several")
-    group.add_argument(
-        "--dtype", choices=("bfloat16", "float32"), help="default: bfloat16 where the device is fast at it"
-    )
-    for name, (kind, what) in OPTION_FLAGS.items():
-        group.add_argument(_flag(name), type=kind, help=what)
+    _add_data_flags(group)
+    _add_flags(group, OPTION_FLAGS)
 
 
 TASK_FLAGS = ("split", "columns", "dataset_config", "dtype", *OPTION_FLAGS)

@@ -94,15 +94,13 @@ def save_with_code(pipe: Pipeline, folder: str | Path) -> Path:
     transformers.pipeline("replaced-token-detection", "for-everyone", trust_remote_code=True)
     ```
     """
-    tasks = [task for task in LOADERS if task == pipe.task]
-    module = type(pipe).__module__
-    if not tasks or not module.startswith(f"{PACKAGE}.pipelines."):
+    task, module = pipe.task, type(pipe).__module__
+    if task not in LOADERS or not module.startswith(f"{PACKAGE}.pipelines."):
         raise ValueError(
             f"`pipe` must have one of the tasks {list(LOADERS)}, got {pipe.task!r} ({type(pipe).__name__}). For others "
             "`save_pretrained` is enough: transformers has a pipeline of its own."
         )
     folder = Path(folder)
-    (task,) = tasks
     info = {
         "impl": f"{module.rsplit('.', 1)[-1]}.{type(pipe).__name__}",
         "pt": [LOADERS[task]],
@@ -131,7 +129,7 @@ def save_with_code(pipe: Pipeline, folder: str | Path) -> Path:
     finally:  # the model goes on as it was, and may be saved without code
         for name, value in kept.items():
             if value is None:
-                delattr(config, name) if hasattr(config, name) else None
+                vars(config).pop(name, None)
             else:
                 setattr(config, name, value)
     for name, source in files.items():

@@ -15,10 +15,10 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from electra_plus.conversion.folders import refuse_file
 from electra_plus.data.example_files import Row
 from electra_plus.recipes.augmenting import make_augmentation
-from electra_plus.recipes.evaluation.loading import fingerprint, longest_input, read_config, read_tokenizer
+from electra_plus.recipes.evaluation.loading import MODEL_TYPES, fingerprint, longest_input, read_config, read_tokenizer
 from electra_plus.recipes.evaluation.report import table, versions, write_json
 from electra_plus.recipes.model_card import write_model_card
-from electra_plus.recipes.pretraining import fast_bfloat16
+from electra_plus.recipes.pretraining import takes_bfloat16
 from electra_plus.recipes.settings import keep_settings, same_run, training_arguments
 from electra_plus.recipes.task_data import TaskData, read_task_data
 from electra_plus.recipes.tasks import Task, make_task, task_class
@@ -26,7 +26,6 @@ from electra_plus.recipes.tasks.task import LOWER_IS_BETTER, Encoded
 
 logger = logging.getLogger(__name__)
 
-MODEL_TYPES = ("electra_plus", "electra", "bert")  # what the classes of this package open
 SETTINGS_FILE = "finetuning.json"  # what a run was started with
 METRICS_FILE = "metrics.json"  # written last: a folder that has it is finished
 PREDICTIONS_FILE = "predictions.jsonl"
@@ -235,14 +234,13 @@ def _with_precision(settings: FineTuningSettings) -> FineTuningSettings:
     """Return the settings with what `dtype` means here, to be kept with the run: a machine that goes on otherwise is told so."""
     import torch
 
-    if settings.dtype not in (None, "bfloat16", "float32"):
-        raise ValueError(f"`dtype` must be bfloat16 or float32, got {settings.dtype!r}.")
     use_cpu = settings.training.get("use_cpu", not torch.accelerator.is_available())
+    bfloat16 = takes_bfloat16(settings.dtype, use_cpu)
     if settings.dtype is not None and "bf16" in settings.training:
         raise ValueError("`dtype` and `training: {bf16: ...}` say the same. Give one.")
     training = {**settings.training, "use_cpu": use_cpu}  # transformers wants to be told, for bfloat16
     if not {"bf16", "fp16"} & set(settings.training):
-        training["bf16"] = settings.dtype == "bfloat16" or (settings.dtype is None and fast_bfloat16(use_cpu))
+        training["bf16"] = bfloat16
     return replace(settings, training=training)
 
 

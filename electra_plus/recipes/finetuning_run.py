@@ -22,7 +22,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from electra_plus.data.packing import DataCollatorForPacking
-from electra_plus.recipes.evaluation.loading import quiet
+from electra_plus.recipes.evaluation.loading import quiet, refuse_new_encoder
 from electra_plus.recipes.finetuning import PREDICTIONS_FILE, FineTuningSettings, default_training
 from electra_plus.recipes.settings import training_arguments
 from electra_plus.recipes.task_data import TaskData
@@ -123,11 +123,7 @@ def load_for_task(settings: FineTuningSettings, task: Task, tokenizer: PreTraine
         ValueError: Weights of the encoder are missing.
     """
     model, new = task.load(settings.model, tokenizer, settings.model_fields)
-    missing = [name for name in new if not name.startswith(task.head)]
-    if missing:
-        raise ValueError(
-            f"`--model {settings.model}` lacks weights of the encoder, such as {missing[0]!r}. Give a pretrained checkpoint."
-        )
+    refuse_new_encoder(settings.model, new, task.head)
     return model
 
 

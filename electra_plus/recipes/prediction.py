@@ -16,10 +16,10 @@ from electra_plus.data.example_files import Row
 from electra_plus.data.task_columns import describe_columns, parse_columns
 from electra_plus.data.task_examples import task_examples
 from electra_plus.recipes.evaluation.loading import best_device, longest_input, quiet, read_config, read_tokenizer
-from electra_plus.recipes.evaluation.report import versions, write_json
+from electra_plus.recipes.evaluation.report import refuse_folder, versions, write_json
 from electra_plus.recipes.finetuning import METRICS_FILE
 from electra_plus.recipes.finetuning_run import write_predictions
-from electra_plus.recipes.pretraining import fast_bfloat16
+from electra_plus.recipes.pretraining import takes_bfloat16
 from electra_plus.recipes.task_data import limited, read_rows_of
 from electra_plus.recipes.tasks import TASKS, Task, make_task, task_of_config
 from electra_plus.recipes.tasks.running import judged, predictions_of
@@ -58,8 +58,8 @@ def load_predictor(model: str, options: dict[str, Any] | None = None, dtype: str
         OSError: There is no such model, or no tokenizer.
         ValueError: It was not fine-tuned, lacks weights, or an option does not fit its task.
     """
-    if dtype not in (None, "bfloat16", "float32"):
-        raise ValueError(f"`dtype` must be bfloat16 or float32, got {dtype!r}.")
+    device = best_device()
+    bfloat16 = takes_bfloat16(dtype, device.type == "cpu")
     config = read_config(model)
     name = task_of_config(config, model)
     kept = _kept_options(model, name)
@@ -76,8 +76,6 @@ def load_predictor(model: str, options: dict[str, Any] | None = None, dtype: str
         raise ValueError(
             f"`--model {model}` lacks weights, such as {sorted(info['missing_keys'])[0]!r}: its answers would be random."
         )
-    device = best_device()
-    bfloat16 = dtype == "bfloat16" or (dtype is None and fast_bfloat16(device.type == "cpu"))
     return Predictor(task, loaded.eval().to(device), tokenizer, bfloat16)
 
 
@@ -124,10 +122,7 @@ def predict(
     """
     if (source is None) == (texts is None):
         raise ValueError(f"`--input` or `--text` must be given, got {'neither' if source is None else 'both'}.")
-    if output is not None and Path(output).is_dir():
-        raise ValueError(
-            f"`--output` must be a file, got the folder {output!r}. Give a name such as predictions.jsonl."
-        )
+    refuse_folder(output, "predictions.jsonl")
     rows = [_row_of_text(text, number) for number, text in enumerate(texts, start=1)] if texts is not None else None
     if rows is None:
         rows = limited(read_rows_of(source, split, dataset_config), limit)
@@ -196,8 +191,7 @@ def evaluate_task(
     Raises:
         OSError, ValueError: The model cannot be opened, a row cannot be read or has a label that the model does not know.
     """
-    if output is not None and Path(output).is_dir():
-        raise ValueError(f"`--output` must be a file, got the folder {output!r}. Give a name such as figures.json.")
+    refuse_folder(output, "figures.json")
     rows = limited(read_rows_of(data, split, dataset_config), limit)
     predictor = load_predictor(model, options, dtype)
     task = predictor.task

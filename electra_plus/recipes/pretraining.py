@@ -248,6 +248,18 @@ def fast_bfloat16(on_cpu: bool) -> bool:
     return any(capabilities.get(name, False) for name in FAST_BFLOAT16)
 
 
+def takes_bfloat16(dtype: str | None, on_cpu: bool) -> bool:
+    """
+    Say whether matrix products are taken in bfloat16: what a `dtype` asks for, `None` where it is faster.
+
+    Raises:
+        ValueError: Another `dtype` than `"bfloat16"` or `"float32"`.
+    """
+    if dtype not in (None, "bfloat16", "float32"):
+        raise ValueError(f"`dtype` must be bfloat16 or float32, got {dtype!r}.")
+    return dtype == "bfloat16" or (dtype is None and fast_bfloat16(on_cpu))
+
+
 def make_model(settings: PretrainingSettings, tokenizer: PreTrainedTokenizerBase):
     """Return the joint model: new, a joint checkpoint, or two networks joined."""
     from electra_plus.models.modeling_electra_plus_discriminator import ElectraPlusForReplacedTokenDetection

@@ -18,12 +18,17 @@ from tqdm.auto import tqdm
 from electra_plus.data.example_files import Row
 from electra_plus.data.task_examples import task_examples
 from electra_plus.recipes.evaluation.glue_tasks import TASKS, Task, read_task
-from electra_plus.recipes.evaluation.loading import longest_input, quiet, read_config, read_tokenizer
+from electra_plus.recipes.evaluation.loading import (
+    MODEL_TYPES,
+    longest_input,
+    quiet,
+    read_config,
+    read_tokenizer,
+    refuse_new_encoder,
+)
 from electra_plus.recipes.evaluation.report import table
 from electra_plus.recipes.settings import training_arguments
 from electra_plus.recipes.tasks.classification import Classification, Regression
-
-MODEL_TYPES = ["electra_plus", "electra", "bert"]
 
 
 @dataclass
@@ -195,18 +200,16 @@ def load_classifier(model: str, task: Task):
 
     config = read_config(model)
     if config.model_type not in MODEL_TYPES:
-        raise ValueError(f"`--model {model}` has model type {config.model_type!r}; glue-small needs {MODEL_TYPES}.")
+        raise ValueError(
+            f"`--model {model}` has model type {config.model_type!r}; glue-small needs {list(MODEL_TYPES)}."
+        )
     tokenizer = read_tokenizer(model, config)
     kind = "regression" if task.num_labels == 1 else "single_label_classification"
     with quiet():  # the head is new, and meant to be
         classifier, info = ElectraPlusForSequenceClassification.from_pretrained(
             model, num_labels=task.num_labels, problem_type=kind, dtype="float32", output_loading_info=True
         )
-    missing = sorted(name for name in info["missing_keys"] if not name.startswith("classifier."))
-    if missing:
-        raise ValueError(
-            f"`--model {model}` lacks weights of the encoder, such as {missing[0]!r}. Give a pretrained checkpoint."
-        )
+    refuse_new_encoder(model, info["missing_keys"], "classifier.")
     return tokenizer, classifier
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,9 @@ import torch
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from electra_plus.models.configuration_electra_plus import STOCK_MODEL_TYPES
+
+MODEL_TYPES = ("electra_plus", *STOCK_MODEL_TYPES)  # what the classes of this package open
 DETECTORS = ("ElectraPlusForReplacedTokenDetection", "ElectraForPreTraining")
 CAUSAL_ENDINGS = ("ForCausalLM", "LMHeadModel")
 
@@ -107,6 +110,20 @@ def best_device() -> torch.device:
 def longest_input(tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> int:
     """Return how many tokens the model can read: what its positions and its tokenizer allow."""
     return min(tokenizer.model_max_length, getattr(config, "max_position_embeddings", None) or int(1e9))
+
+
+def refuse_new_encoder(model: str, new: Iterable[str], head: str | tuple[str, ...]) -> None:
+    """
+    Raise if weights that a checkpoint lacks belong to more than the head.
+
+    Raises:
+        ValueError: Names in `new` begin otherwise than `head`.
+    """
+    missing = sorted(name for name in new if not name.startswith(head))
+    if missing:
+        raise ValueError(
+            f"`--model {model}` lacks weights of the encoder, such as {missing[0]!r}. Give a pretrained checkpoint."
+        )
 
 
 def read_config(model: str, argument: str = "--model") -> PretrainedConfig:

@@ -34,6 +34,12 @@ def write_json(result: dict[str, Any], path: str | Path) -> None:
     unfinished.replace(file)
 
 
+def refuse_folder(path: str | Path | None, example: str) -> None:
+    """Raise a ValueError if a folder stands where a file is to be written; `example` is a name for one."""
+    if path is not None and Path(path).is_dir():
+        raise ValueError(f"`--output` must be a file, got the folder {str(path)!r}. Give a name such as {example}.")
+
+
 def read_result(path: str | Path, suite: str) -> dict[str, Any] | None:
     """
     Return the result that `path` holds, or `None` if there is no such file.
@@ -42,8 +48,7 @@ def read_result(path: str | Path, suite: str) -> dict[str, Any] | None:
         ValueError: The path is a folder, or the file is something else than a result of this suite; it is left alone.
     """
     file = Path(path)
-    if file.is_dir():
-        raise ValueError(f"`--output` must be a file, got the folder {str(path)!r}. Give a name such as figures.json.")
+    refuse_folder(file, "figures.json")
     if not file.exists():
         return None
     try:

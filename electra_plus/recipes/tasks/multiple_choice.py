@@ -35,16 +35,14 @@ class MultipleChoice(Task):
                 context = example.get("context")
                 firsts.append(question if context is None else context)
                 seconds.append(choice if context is None else joined([question, choice] if question else [choice]))
-        if not any(firsts):
-            encoded = tokenizer(seconds, truncation=True, max_length=self.max_length, verbose=False)
-            lengths = [len(ids) for ids in tokenizer(seconds, verbose=False)["input_ids"]]
-        else:
+        texts = (firsts, seconds) if any(firsts) else (seconds,)
+        encoded = tokenizer(*texts, verbose=False)
+        lengths = [len(ids) for ids in encoded["input_ids"]]
+        if max(lengths) > self.max_length:
             # the context is cut where that is enough: its choice is what a row is about
-            lengths = [len(ids) for ids in tokenizer(firsts, seconds, verbose=False)["input_ids"]]
             alone = [len(ids) for ids in tokenizer(seconds, add_special_tokens=False, verbose=False)["input_ids"]]
-            cut_both = max(alone) > self.max_length - 4
-            how = "longest_first" if cut_both else "only_first"
-            encoded = tokenizer(firsts, seconds, truncation=how, max_length=self.max_length, verbose=False)
+            how = "longest_first" if len(texts) == 1 or max(alone) > self.max_length - 4 else "only_first"
+            encoded = tokenizer(*texts, truncation=how, max_length=self.max_length, verbose=False)
         names = [name for name in ("input_ids", "token_type_ids") if name in encoded]
         most = max(len(example["choices"]) for example in examples)
         rows, begin, num_long = [], 0, 0

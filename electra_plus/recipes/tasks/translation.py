@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from transformers import EncoderDecoderModel, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import EncoderDecoderModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from electra_plus.data.example_files import Row
 from electra_plus.metrics import load_metric
@@ -55,10 +55,6 @@ class Translation(Task):
 
     def learn(self, examples: Sequence[Row]) -> None:
         load_metric("sacrebleu")  # a missing package is told before hours of training
-
-    def read_config(self, config: PretrainedConfig) -> None:
-        if not config.is_encoder_decoder:
-            raise ValueError("`--model` is no encoder-decoder. Fine-tune it for this task.")
 
     def load(
         self, checkpoint: str, tokenizer: PreTrainedTokenizerBase, fields: dict[str, Any]
