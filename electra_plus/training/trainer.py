@@ -94,7 +94,10 @@ class ElectraPlusTrainer(Trainer):
         joint = isinstance(model, ElectraPlusForPreTraining)
         if joint and kwargs.get("eval_dataset") is not None:
             kwargs.setdefault("compute_metrics", compute_pretraining_metrics)
+        cached = getattr(getattr(model, "config", None), "use_cache", None)
         super().__init__(model=model, args=args, data_collator=data_collator, **kwargs)
+        if cached is not None:  # the stock trainer turns it off, and what is saved would then write without a cache
+            self.model.config.use_cache = cached
         self.regime = make_regime(args.regime, args.regime_kwargs)
         self._is_joint = isinstance(self.model, ElectraPlusForPreTraining)
         self._pretrains = self._is_joint or isinstance(self.model, ElectraPlusForMaskedLM)

@@ -314,6 +314,13 @@ def test_a_masked_lm_alone_trains_too(tmp_path, tokenizer, real_rows):
     assert losses(trainer)[-1] < losses(trainer)[0] - 0.5
 
 
+def test_what_is_saved_may_write_with_a_cache(tmp_path, tokenizer, real_rows):
+    trainer = make_trainer(tmp_path, tokenizer, real_rows, max_steps=1)
+    trainer.train()
+    trainer.save_model(tmp_path / "saved")
+    assert json.loads((tmp_path / "saved" / "config.json").read_text())["use_cache"] is True
+
+
 def test_stock_arguments_are_refused(tmp_path):
     with pytest.raises(TypeError, match="must be ElectraPlusTrainingArguments"):
         ElectraPlusTrainer(args=TrainingArguments(str(tmp_path)))

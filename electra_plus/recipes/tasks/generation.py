@@ -45,7 +45,7 @@ class TextGeneration(Task):
             raise ValueError(f"`temperature` must be 0 or more, got {self.temperature}. 0 takes the likeliest token.")
 
     def config_fields(self) -> dict[str, Any]:
-        return {"is_decoder": True}
+        return {"is_decoder": True, "use_cache": True}  # stock trainers leave it off in what they save
 
     def read_config(self, config: PretrainedConfig) -> None:
         if not getattr(config, "is_decoder", True):

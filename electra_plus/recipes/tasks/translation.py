@@ -60,7 +60,13 @@ class Translation(Task):
         self, checkpoint: str, tokenizer: PreTrainedTokenizerBase, fields: dict[str, Any]
     ) -> tuple[PreTrainedModel, list[str]]:
         encoder, missing = load_head("ElectraPlusModel", checkpoint, fields)
-        of_decoder = {"is_decoder": True, "add_cross_attention": True, "generator_config": None, **fields}
+        of_decoder = {
+            "is_decoder": True,
+            "add_cross_attention": True,
+            "use_cache": True,
+            "generator_config": None,
+            **fields,
+        }
         decoder, also_missing = load_head("ElectraPlusForCausalLM", checkpoint, of_decoder)
         model = EncoderDecoderModel(encoder=encoder, decoder=decoder)
         start = tokenizer.cls_token_id if tokenizer.cls_token_id is not None else tokenizer.bos_token_id
@@ -69,6 +75,7 @@ class Translation(Task):
             config.eos_token_id = tokenizer.sep_token_id
             config.pad_token_id = tokenizer.pad_token_id
         model.generation_config.num_beams = self.num_beams
+        model.generation_config.use_cache = True
         return model, [*missing, *(name for name in also_missing if ".crossattention." not in name)]
 
     def encode(self, examples: Sequence[Row], tokenizer: PreTrainedTokenizerBase, with_targets: bool = True) -> Encoded:

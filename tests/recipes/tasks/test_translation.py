@@ -1,6 +1,7 @@
 """Translation: pairs as rows, a decoder that starts from the encoder's weights, and translations of texts of any length."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -52,6 +53,19 @@ def test_both_halves_start_from_the_checkpoint(checkpoint, words):
     assert new and all(name.startswith(Translation.head) for name in new)
     config = model.generation_config
     assert (config.decoder_start_token_id, config.eos_token_id, config.pad_token_id) == (2, 3, 0)
+
+
+@every_flavour
+def test_a_checkpoint_of_the_stock_trainer_writes_with_a_cache(checkpoint, words):
+    file = Path(checkpoint, "config.json")
+    file.write_text(json.dumps({**json.loads(file.read_text()), "use_cache": False}))
+    model, _ = Translation().load(checkpoint, words, {})
+    widths = []
+    model.decoder.register_forward_pre_hook(
+        lambda _, given, named: widths.append(named["input_ids"].shape[1]), with_kwargs=True
+    )
+    model.generate(torch.tensor([[2, 5, 6, 3]]), max_new_tokens=4, min_new_tokens=4, num_beams=1)
+    assert widths == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("checkpoint", ["modern"], indirect=True)
