@@ -7,7 +7,8 @@ How many tokens a second, and which utilisation, does joint pretraining reach on
   loop with stock networks. Batches lie on the device already; how fast one worker makes them is measured apart. Rounds are
   interleaved. With `--profile` the kernels that take most of the time are listed too.
 - `train`: classic small with the recipe of the same name, through `ElectraPlusTrainer`. It stops with a checkpoint before its
-  time is over, and the same command goes on from there. The model is saved in halves of 32 bits, in files of 15 MB at most.
+  time is over, and the same command goes on from there. The model is saved each time, in halves of 32 bits and files of 15 MB at
+  most too.
 
     python benchmarks/gpu_pretraining.py pack --dataset prepared --output packed
     python benchmarks/gpu_pretraining.py speed
@@ -360,6 +361,7 @@ def train(options: argparse.Namespace) -> None:
         **{
             **recipe["training"],
             "max_steps": options.steps,
+            "warmup_steps": recipe["training"]["warmup_steps"] if options.warmup is None else options.warmup,
             "save_steps": options.save_steps,
             "save_total_limit": 2,
             "logging_steps": 250,
@@ -413,14 +415,12 @@ def train(options: argparse.Namespace) -> None:
     }
     if options.device == "cuda":
         result["peak_bytes"] = torch.cuda.max_memory_allocated()
-    done = state.global_step >= options.steps
-    if done:
-        result["held_out"] = trainer.evaluate()
-        trainer.save_model(str(options.output / "model"))
-        trainer.model.half().save_pretrained(options.output / "half", max_shard_size="15MB")  # small enough to travel
-        tokenizer.save_pretrained(options.output / "half")
-    print(save_result("gpu_pretraining", result, options.results))
-    if done:
+    result["held_out"] = trainer.evaluate()
+    trainer.save_model(str(options.output / "model"))
+    trainer.model.half().save_pretrained(options.output / "half", max_shard_size="15MB")  # small enough to travel
+    tokenizer.save_pretrained(options.output / "half")
+    print(save_result(options.result, result, options.results))
+    if state.global_step >= options.steps:
         print(
             f"score it: electra-plus evaluate --model {options.output / 'model'} --suite glue-small --data GLUE_FOLDER"
         )
@@ -457,6 +457,8 @@ def main(arguments: list[str] | None = None) -> None:
     command.add_argument("--packed", type=Path, required=True, help="folder that `pack` wrote")
     command.add_argument("--output", type=Path, required=True)
     command.add_argument("--steps", type=int, default=62_500, help="of the whole run (default: %(default)s)")
+    command.add_argument("--warmup", type=int, help="steps (default: the recipe's 10,000)")
+    command.add_argument("--result", default="gpu_pretraining", help="name of the json file (default: %(default)s)")
     command.add_argument("--minutes", type=float, default=9, help="after which this call stops (default: %(default)s)")
     command.add_argument("--save-steps", type=int, default=5000, help="(default: %(default)s)")
     command.add_argument("--workers", type=int, default=min(12, (os.cpu_count() or 1) - 1), help="that make batches")

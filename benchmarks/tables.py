@@ -6,35 +6,16 @@ Writes the tables of the README and of `docs/` from `results/*.json`, between th
 """
 
 import argparse
-import json
 import re
 import statistics
 import sys
 from pathlib import Path
 
+from table_parts import FOLDER, on_machine, result, spread
+
 from electra_plus.recipes.quickstart_report import gains
 
-FOLDER = Path(__file__).parent
 PAGES = (FOLDER.parent / "README.md", *sorted((FOLDER.parent / "docs").glob("*.md")))
-
-
-def result(name: str) -> dict:
-    """Read `results/<name>.json`."""
-    return json.loads((FOLDER / "results" / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def on_machine(found: dict) -> str:
-    """Say on what a result was measured."""
-    machine = found["machine"]
-    return (
-        f"{machine['processor']}, {machine['threads']} threads, "
-        f"torch {machine['torch']}, transformers {machine['transformers']}"
-    )
-
-
-def spread(values: list[float]) -> str:
-    """Mean and standard deviation."""
-    return f"{statistics.mean(values):.3f}" + (f" ± {statistics.stdev(values):.3f}" if len(set(values)) > 1 else "")
 
 
 def costs() -> str:

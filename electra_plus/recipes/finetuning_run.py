@@ -147,7 +147,8 @@ def run_seed(
         folder (`Path`): For checkpoints, the model and predictions.
 
     Returns:
-        `dict`: `validation` and `test` (metrics by name), `epoch` (of the best checkpoint) and `seconds`.
+        `dict`: `validation` and `test` (metrics by name), `epoch` (of the best checkpoint), `seconds`, and the `curve`: loss and scores
+        (`eval_…`) by epoch, in order.
     """
     task = copy.copy(task)  # `after_training` changes it
     seed, silent = settings.seeds[0], bool(settings.training.get("disable_tqdm"))
@@ -209,7 +210,24 @@ def run_seed(
         **found,
         "epoch": round((best or trainer.state.global_step) / max(steps_per_epoch, 1e-9), 4),
         "seconds": round(time.perf_counter() - started, 1),
+        "curve": learning_curve(trainer.state.log_history),
     }
+
+
+def learning_curve(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """
+    Return what a trainer logged of losses and scores.
+
+    Example:
+
+    >>> learning_curve([{"epoch": 0.5, "loss": 0.7, "learning_rate": 1e-4}, {"epoch": 1.0, "eval_f1": 0.8}, {"train_loss": 0.6}])
+    [{'epoch': 0.5, 'loss': 0.7}, {'epoch': 1.0, 'eval_f1': 0.8}]
+    """
+    points = (
+        {name: value for name, value in entry.items() if name in ("epoch", "loss") or name.startswith("eval_")}
+        for entry in log
+    )
+    return [point for point in points if len(point) > 1]
 
 
 def collator(task: Task, tokenizer: PreTrainedTokenizerBase) -> Callable[[list[dict]], dict[str, Any]]:
