@@ -63,7 +63,7 @@ def tasks() -> str:
     if whole:
         lines += [
             "",
-            "The recipes on all training rows of their dataset, electra_plus alone:",
+            "The recipes on more rows, electra_plus alone:",
             "",
             "| recipe | dataset | encoder | rows | seeds | scores | seconds | tokens/s |",
             "|---|---|---|---:|---:|---|---:|---:|",
