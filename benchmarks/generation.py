@@ -23,7 +23,7 @@ from electra_plus.recipes.finetuning import FineTuningSettings, finetune
 from electra_plus.recipes.prediction import predict
 from electra_plus.recipes.settings import load_settings, recipe_file
 
-CHARACTERS = {"english": 1_200_000, "chinese": 300_000}  # tokens: about 270,000 and 270,000
+CHARACTERS = {"english": 600_000, "chinese": 150_000}  # tokens: about 135,000 each
 HELD_OUT = 20  # of the texts, every one of so many
 PROMPTS = {
     "english": ("My fellow Americans, ", "The state of the Union is ", "We must ", "Our schools "),

@@ -70,14 +70,20 @@ def main() -> None:
         callbacks=[StopInTime(60 * options.minutes)],
     )
     trainer.train()
-    result = {"steps": trainer.state.global_step, "of": options.steps, "training": TRAINING, "mask_rate": MASK_RATE,
-              "shape": SHAPE, "packed": {k: v for k, v in rows.manifest.items() if k != "source"},
-              "log": trainer.state.log_history}  # fmt: skip
-    print(save_result(options.result, result, options.results))
     trainer.model.half().save_pretrained(options.output, max_shard_size="15MB")
     tokenizer.save_pretrained(options.output)
     trainer.model.float()
-    print(trainer.evaluate())
+    result = {
+        "steps": trainer.state.global_step,
+        "rows": options.rows,
+        "training": TRAINING,
+        "mask_rate": MASK_RATE,
+        "shape": SHAPE,
+        "packed": {name: value for name, value in rows.manifest.items() if name != "source"},
+        "log": trainer.state.log_history,
+        "held_out": trainer.evaluate(),  # of the weights as they were saved
+    }
+    print(save_result(options.result, result, options.results))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from table_parts import FOLDER, on_machine, result, spread
+from task_tables import generation, tasks, translation
 
 from electra_plus.recipes.quickstart_report import gains
 
@@ -388,6 +389,9 @@ TABLES = {
     "faults": (faults, ("faults",)),
     "gpu": (gpu, ("gpu_speed",)),
     "fine-tuning": (finetuning, ("finetuning",)),
+    "tasks": (tasks, ("tasks",)),
+    "translation": (translation, ("translation",)),
+    "generation": (generation, ("generation",)),
     "pipelines": (pipelines, ("pipelines",)),
 }
 
