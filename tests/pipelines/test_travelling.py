@@ -38,8 +38,12 @@ class Without:
 sys.meta_path.insert(0, Without())
 import transformers
 
-answers = {}
-for folder, (task, arguments) in json.loads(sys.argv[1]).items():
+asked, joint = json.loads(sys.argv[1])
+answers = {"classes": {
+    name: type(getattr(transformers, name).from_pretrained(joint, trust_remote_code=True)).__name__
+    for name in transformers.AutoConfig.from_pretrained(joint, trust_remote_code=True).auto_map
+}}
+for folder, (task, arguments) in asked.items():
     pipe = transformers.pipeline(task, folder, trust_remote_code=True, device="cpu")
     answers[folder] = pipe(**arguments)
 assert not any(name.split(".")[0] == "electra_plus" for name in sys.modules)
@@ -59,10 +63,16 @@ def test_saved_pipelines_answer_the_same_without_the_package(tmp_path, monkeypat
     (tmp_path / "by its old name").symlink_to(tmp_path / "answers")
     asked[str(tmp_path / "by its old name")] = old
     expected[str(tmp_path / "by its old name")] = expected[str(tmp_path / "answers")]
+    expected["classes"] = {
+        name: place.split(".")[1] for name, place in auto_map_for("ElectraPlusForPreTraining").items()
+    }
     monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     run = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE, json.dumps(asked)], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-c", ELSEWHERE, json.dumps([asked, str(tmp_path / "joint")])],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert run.returncode == 0, run.stderr[-3000:]
     assert_same(json.loads(run.stdout.splitlines()[-1]), expected)
