@@ -332,6 +332,34 @@ def finetuning() -> str:
     return "\n".join(lines)
 
 
+def example_scripts() -> str:
+    """transformers' example scripts on our folder and on the stock one."""
+    found = result("example_scripts")
+    settings = found["settings"]
+    names = {
+        "run_glue.py": "sentiment (SST-2), accuracy",
+        "run_ner.py": "entities (WikiAnn), F1",
+        "run_qa.py": "answers (SQuAD 1.1), F1 in percent",
+        "run_swag.py": "endings (COPA), accuracy",
+    }
+    versions = ", ".join(sorted({script["of_version"] for script in settings["scripts"].values()}))
+    sizes = [settings["rows_of"][name][split] for split in ("train", "validation") for name in names]
+    lines = [
+        f"transformers' example scripts of version {versions} on {settings['model']}: the same command for the stock folder and for ours, "
+        f"one epoch of {min(sizes[:4])} to {max(sizes[:4])} rows and {min(sizes[4:])} to {max(sizes[4:])} to score, one seed "
+        f"({on_machine(found)}). `electra_plus` cannot be imported there:",
+        "",
+        "| script | task | stock folder | ours | runs unchanged |",
+        "|---|---|---:|---:|---|",
+    ]
+    for name, task in names.items():
+        rows = {row["folder"]: row for row in found["rows"] if row["script"] == name}
+        cells = [f"{row['score']:.3f}" if "score" in row else row["error"] for row in (rows["stock"], rows["ours"])]
+        runs = "yes" if rows["ours"].get("code_from_folder") else "no" if "score" in rows["stock"] else "neither does"
+        lines.append(f"| `{name}` | {task} | {cells[0]} | {cells[1]} | {runs} |")
+    return "\n".join(lines)
+
+
 def gpu() -> str:
     """Steps on a GPU."""
     found = result("gpu_speed")
@@ -407,6 +435,7 @@ TABLES = {
     "faults": (faults, ("faults",)),
     "gpu": (gpu, ("gpu_speed",)),
     "fine-tuning": (finetuning, ("finetuning",)),
+    "example scripts": (example_scripts, ("example_scripts",)),
     "pipelines": (pipelines, ("pipelines",)),
 }
 
