@@ -1,4 +1,4 @@
-"""Tables of fine-tuning for `tables.py`: every recipe beside stock, translation, generation."""
+"""Tables of fine-tuning, pipelines and what models write, for `tables.py`."""
 
 import statistics
 
@@ -127,4 +127,131 @@ def generation() -> str:
         ]
         for way, samples in row["samples"].items():
             lines += [f"| {way} | {prompt} | {' '.join(text.split())} |" for prompt, text in samples]
+    return "\n".join(lines)
+
+
+def long_context() -> str:
+    """Readers of long texts, beside truncation."""
+    found = result("long_context")
+    names = {
+        "first 128": "cut after 128 tokens",
+        "first 512": "cut after 512 tokens",
+        "evidence pooling": "chunks weighed by attention (evidence pooling)",
+        "hierarchical": "chunks related by an encoder layer, then weighed (hierarchical)",
+        "whole text": "the whole text in one row",
+    }
+    seeds = sorted({row["seed"] for row in found["rows"]})
+    settings, first = found["settings"], found["rows"][0]
+    lines = [
+        f"Sentiment of film reviews (mean over 700 tokens, at most {settings['max_tokens']:,} read): {first['num_train']:,} to train "
+        f"on, {first['num_validation']} held out, from the quickstart's checkpoint, {settings['epochs']} epochs, {len(seeds)} seeds, on "
+        f"one thread ({on_machine(found)}). Accuracy with its standard deviation over seeds; the sample of reviews adds one of "
+        f"about {(0.75 * 0.25 / first['num_validation']) ** 0.5:.3f} to each run:",
+        "",
+        "| | accuracy | training | peak memory |",
+        "|---|---:|---:|---:|",
+    ]
+    for reader, name in names.items():
+        rows = [row for row in found["rows"] if row["reader"] == reader]
+        if rows:
+            seconds, memory = (
+                statistics.median(row[key] for row in rows) for key in ("training_seconds", "peak_resident_bytes")
+            )
+            accuracy = spread([row["accuracy"] for row in rows])
+            lines.append(f"| {name} | {accuracy} | {seconds:.0f} s | {memory / 2**30:.2f} GiB |")
+    return "\n".join(lines)
+
+
+def finetuning() -> str:
+    """Time and score of a fine-tuning, beside the stock `Trainer`."""
+    found = result("finetuning")
+    names = {
+        "stock": "stock `Trainer`, padded batches",
+        "stock, bfloat16": "the same, bfloat16",
+        "electra_plus": "`electra-plus finetune --dtype float32`",
+        "electra_plus, bfloat16": "`electra-plus finetune` (bfloat16 by itself here)",
+    }
+    first = found["arms"]["stock"]["seconds"]
+    lines = [
+        f"{found['model']} fine-tuned on {found['train_rows']:,} sentences of SST-2 for {found['epochs']} epochs, with an evaluation on "
+        f"{found['validation_rows']:,} and a checkpoint after each: seconds from rows in memory to the best epoch's score, median of "
+        f"{found['rounds']} interleaved rounds with one seed each; speed against the stock `Trainer` of the same round, with its range "
+        f"(a shared machine; {on_machine(found)}):",
+        "",
+        "| | seconds | speed | accuracy |",
+        "|---|---:|---:|---:|",
+    ]
+    for arm, name in names.items():
+        seconds = found["arms"][arm]["seconds"]
+        ratios = [other / own for other, own in zip(first, seconds, strict=True)]
+        lines.append(
+            f"| {name} | {statistics.median(seconds):.0f} | {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) | "
+            f"{spread(found['arms'][arm]['accuracy'])} |"
+        )
+    return "\n".join(lines)
+
+
+def example_scripts() -> str:
+    """transformers' example scripts on our folder and on the stock one."""
+    found = result("example_scripts")
+    settings = found["settings"]
+    names = {
+        "run_glue.py": "sentiment (SST-2), accuracy",
+        "run_ner.py": "entities (WikiAnn), F1",
+        "run_qa.py": "answers (SQuAD 1.1), F1 in percent",
+        "run_swag.py": "endings (COPA), accuracy",
+    }
+    versions = ", ".join(sorted({script["of_version"] for script in settings["scripts"].values()}))
+    sizes = [settings["rows_of"][name][split] for split in ("train", "validation") for name in names]
+    lines = [
+        f"transformers' example scripts of version {versions} on {settings['model']}: the same command for the stock folder and for ours, "
+        f"one epoch of {min(sizes[:4])} to {max(sizes[:4])} rows and {min(sizes[4:])} to {max(sizes[4:])} to score, one seed "
+        f"({on_machine(found)}). `electra_plus` cannot be imported there:",
+        "",
+        "| script | task | stock folder | ours | runs unchanged |",
+        "|---|---|---:|---:|---|",
+    ]
+    for name, task in names.items():
+        rows = {row["folder"]: row for row in found["rows"] if row["script"] == name}
+        cells = [f"{row['score']:.3f}" if "score" in row else row["error"] for row in (rows["stock"], rows["ours"])]
+        runs = "yes" if rows["ours"].get("code_from_folder") else "no" if "score" in rows["stock"] else "neither does"
+        lines.append(f"| `{name}` | {task} | {cells[0]} | {cells[1]} | {runs} |")
+    return "\n".join(lines)
+
+
+def pipelines() -> str:
+    """Our pipelines beside the stock ones."""
+    found = result("pipelines")
+    names = {
+        "stock, batch size 1": "stock pipeline, batch size 1",
+        "stock, batch size 8": "stock pipeline, batch size 8",
+        "stock, batch size 32": "stock pipeline, batch size 32",
+        "electra_plus, stock model": "electra_plus, stock model",
+        "electra_plus, electra_plus model": "electra_plus, our model",
+    }
+    lines = [
+        f"{found['num_texts']:,} sentences (`{found['texts']}`, {found['tokens'] / found['num_texts']:.0f} tokens on average), ELECTRA-small "
+        f"with random weights, float32, median of {found['rounds']} interleaved rounds ({on_machine(found)}); speed as a multiple of the "
+        "stock pipeline at its best batch size in the same round, with its range:",
+        "",
+        "| | | seconds | sentences a second | speed |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for task, measured in found["tasks"].items():
+        for name, title in names.items():
+            seconds, ratios = statistics.median(measured["seconds"][name]), measured["speed_ratio"][name]
+            lines.append(
+                f"| {task} | {title} | {seconds:.2f} | {found['num_texts'] / seconds:.0f} | "
+                f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |"
+            )
+    alone = [
+        statistics.median(a / b for a, b in zip(one["stock"], one["electra_plus, electra_plus model"], strict=True))
+        for one in (measured["seconds_alone"] for measured in found["tasks"].values())
+    ]
+    largest = max(measured["largest_difference"] for measured in found["tasks"].values())
+    lines += [
+        "",
+        f"The largest difference of any score is {largest:.0e}. Sentences given one by one run at "
+        f"{' and '.join(f'{speed:.2f}' for speed in alone)} times the speed of the stock pipelines.",
+    ]
     return "\n".join(lines)

@@ -72,6 +72,29 @@ HEADS = (
 )
 
 
+def auto_map_for(class_name: str) -> dict[str, str]:
+    """
+    Return what `config.json` says to those who open a folder without this package: file and class for each Auto class.
+
+    Args:
+        class_name (`str`): The class whose weights the folder holds. Of several that an Auto class may give, it is taken.
+
+    Example:
+
+    >>> auto_map_for("ElectraPlusForLongSequenceClassification")["AutoModelForSequenceClassification"]
+    'modeling_electra_plus_long.ElectraPlusForLongSequenceClassification'
+    >>> auto_map_for("ElectraPlusModel")["AutoModelForSequenceClassification"]
+    'modeling_electra_plus_heads.ElectraPlusForSequenceClassification'
+    """
+    auto_map = {"AutoConfig": f"configuration_electra_plus.{ElectraPlusConfig.__name__}"}
+    for head in HEADS:
+        # a detector alone has no Auto class; pretraining is what it came from
+        name = head.auto_class or ("AutoModelForPreTraining" if head.class_name == class_name else None)
+        if name is not None and (name not in auto_map or head.class_name == class_name):
+            auto_map[name] = f"{head.module}.{head.class_name}"
+    return auto_map
+
+
 class _StandIn(type):
     """Metaclass of a class that becomes the model class of its name on first use."""
 

@@ -133,6 +133,13 @@ def add_finetune(commands) -> None:
     command.add_argument(
         "--convert-tags", action="store_true", default=None, help="convert tags from IOB1, BIOES, BMES or BILOU"
     )
+    command.add_argument(
+        "--carry-code",
+        action="store_true",
+        default=None,
+        help="put the code of the model, and of our pipeline for the task, into the folder: it opens with transformers alone "
+        "(trust_remote_code=True)",
+    )
     _add_flags(command, TRAINING_FLAGS)
     _add_flags(command, OPTION_FLAGS)
     command.add_argument("--restart", action="store_true", help="delete what the output folder has of an earlier run")

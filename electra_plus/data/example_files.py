@@ -50,6 +50,17 @@ def read_rows(file: Path) -> Iterator[Row]:
     yield from READERS[suffix](file)
 
 
+def shown(value: Any, longest: int = 60) -> str:
+    """
+    Return a value as error messages show it, cut to so many characters.
+
+    >>> shown("good"), shown([1] * 99, longest=12)
+    ("'good'", '[1, 1, 1,...')
+    """
+    text = repr(value)
+    return text if len(text) <= longest else text[: longest - 3] + "..."
+
+
 def suffix_of(file: Path) -> str | None:
     """Return the key of [`READERS`] that reads a file, by its name; `None` where none does."""
     name = file.name.removesuffix(".gz")
@@ -94,7 +105,9 @@ def _json(file: Path) -> Iterator[Row]:
         raise ValueError(f"`{file}` is no JSON: {error}. Give a list of objects, or one object a line.") from error
     if isinstance(content, dict):
         content = content["data"] if isinstance(content.get("data"), list) else [content]
-    for number, item in enumerate(_a(list, content, f"`{file}`"), start=1):
+    if not isinstance(content, list):
+        raise ValueError(f"`{file}` must be a JSON list, got {type(content).__name__}. Give a list of objects.")
+    for number, item in enumerate(content, start=1):
         where = f"`{file}` item {number}"
         if isinstance(item, dict) and "paragraphs" in item:
             rows = _squad_questions(item, where)
@@ -128,7 +141,7 @@ def _c3_questions(item: list, where: str) -> Iterator[Row]:
     """Yield the questions of one item of C3's file: a list of the text's lines, a list of questions, and an id."""
     lines, questions, name = item
     if not all(isinstance(line, str) for line in _a(list, lines, f"{where} text")):
-        raise ValueError(f"{where} text must be a list of strings.")
+        raise ValueError(f"{where} text must be a list of strings. Correct it, or leave it out.")
     for number, question in enumerate(_a(list, questions, f"{where} questions"), start=1):
         at = f"{where} question {number}"
         question = _a(dict, question, at)
@@ -138,7 +151,7 @@ def _c3_questions(item: list, where: str) -> Iterator[Row]:
 def _a(kind: type, value: Any, where: str) -> Any:
     if not isinstance(value, kind):
         wanted = "a JSON object" if kind is dict else "a JSON list"
-        raise ValueError(f"{where} must be {wanted}, got {type(value).__name__}.")
+        raise ValueError(f"{where} must be {wanted}, got {type(value).__name__}. Correct it, or leave it out.")
     return value
 
 

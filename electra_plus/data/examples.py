@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from electra_plus.data.example_files import Row, class_names_of, read_rows, row_of_dataset, suffix_of
+from electra_plus.data.example_files import Row, class_names_of, read_rows, row_of_dataset, shown, suffix_of
 from electra_plus.data.sources import DATASET_FILES, HUB_NAME, Source, open_dataset
 
 # What a file of a folder may be called for each split, before the suffix or before a further word, as in dev_first_half.jsonl.
@@ -194,7 +194,8 @@ def check_labels(rows: Sequence[Row], names: Sequence[str], column: str = "label
         for label in _listed(row[column]):
             if str(label) not in known:
                 raise ValueError(
-                    f"{row.where}: `{column}` is {label!r}, which no training row has; those have {list(names)}. "
+                    f"{row.where}: `{column}` is {shown(label)}, which no training row has; those have "
+                    f"{shown(list(names), longest=400)}. "
                     "Correct it, or leave the row out."
                 )
 

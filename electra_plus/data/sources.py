@@ -337,7 +337,9 @@ def read_json_lines(
         except (ValueError, RecursionError) as error:  # also integers of too many digits, and lists too deep
             raise ValueError(f"`{file}` line {number} is no JSON: {error}. Give one object a line.") from error
         if not isinstance(row, dict):
-            raise ValueError(f"`{file}` line {number} must be a JSON object, got {type(row).__name__}.")
+            raise ValueError(
+                f"`{file}` line {number} must be a JSON object, got {type(row).__name__}. Give one object a line."
+            )
         yield number, row
 
 

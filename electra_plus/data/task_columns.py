@@ -72,7 +72,7 @@ TASK_COLUMNS: dict[str, tuple[Field, ...]] = {
         ),
         Field("label", ("answer", "answerKey", "labels", "gold"), is_target=True),
     ),
-    "translation": (Field("source", ("src", "原文")), Field("target", ("tgt", "译文"), is_target=True)),
+    "translation": (Field("source", ("src", "text", "原文")), Field("target", ("tgt", "译文"), is_target=True)),
     "text-generation": (TEXT,),
 }
 # Codes of ISO 639 and English names, as columns of translations are called; without Indonesian's id, which numbers rows.

@@ -4,11 +4,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from electra_plus.data.example_files import Row
+from electra_plus.data.example_files import Row, shown
 from electra_plus.data.tagged_tokens import has_scheme, iob2_problem, spans_to_tags, to_iob2
 from electra_plus.data.task_columns import Columns, choose_columns
 
 LETTERS = "ABCDEFGH"
+CORRECT_IT = "Correct it, or leave the row out."
 
 
 def task_examples(
@@ -54,7 +55,10 @@ def task_examples(
     """
     if task == "translation":
         rows = [unnested_translation(row) for row in rows]
-    chosen = choose_columns(list(rows[0]), task, columns, with_targets)
+    try:
+        chosen = choose_columns(list(rows[0]), task, columns, with_targets)
+    except ValueError as error:
+        raise ValueError(f"{rows[0].where}: {error}") from None
     read = READERS[task]
     examples = []
     for row in rows:
@@ -92,17 +96,12 @@ def _is_missing(value: Any) -> bool:
 
 def _text(fields: Mapping[str, Any], field: str) -> str:
     if not isinstance(fields[field], str):
-        raise ValueError(f"`{field}` must be text, got {_shown(fields[field])}. Correct it, or leave the row out.")
+        raise ValueError(f"`{field}` must be text, got {shown(fields[field])}. {CORRECT_IT}")
     return fields[field]
 
 
 def _texts(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {field: _text(fields, field) for field in ("text", "text_pair") if field in fields}
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _label(value: Any, field: str) -> str:
@@ -112,7 +111,7 @@ def _label(value: Any, field: str) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, str | int):
-        raise ValueError(f"`{field}` must be the name or number of a class, got {_shown(value)}.")
+        raise ValueError(f"`{field}` must be the name or number of a class, got {shown(value)}. {CORRECT_IT}")
     return str(value)
 
 
@@ -134,7 +133,9 @@ def _rated(fields: Mapping[str, Any]) -> dict[str, Any]:
         except (TypeError, ValueError, OverflowError):
             number = math.nan
         if isinstance(value, bool) or not math.isfinite(number):
-            raise ValueError(f"`label` must be a number, got {_shown(value)}. Classes are of text-classification.")
+            raise ValueError(
+                f"`label` must be a number, got {shown(value)}. {CORRECT_IT} For classes: --task text-classification"
+            )
         found["label"] = number
     return found
 
@@ -150,16 +151,18 @@ def _labelled(fields: Mapping[str, Any]) -> dict[str, Any]:
             name: mark for name, mark in value.items() if str(mark) not in ("0", "1", "0.0", "1.0", "True", "False")
         }
         if wrong:
-            raise ValueError(f"`labels` must be columns of 0 and 1, got {_shown(wrong)}.")
+            raise ValueError(f"`labels` must be columns of 0 and 1, got {shown(wrong)}. {CORRECT_IT}")
         found["labels"] = [name for name, mark in value.items() if str(mark) in ("1", "1.0", "True")]
         return found
     if isinstance(value, str):
         value = [name.strip() for name in value.replace(";", ",").replace("|", ",").split(",") if name.strip()]
     if not isinstance(value, list):
-        raise ValueError(f"`labels` must be a list of names, or text with commas between them, got {_shown(value)}.")
+        raise ValueError(
+            f"`labels` must be a list of names, or text with commas between them, got {shown(value)}. {CORRECT_IT}"
+        )
     labels = [_label(label, "labels") for label in value]
     if len(set(labels)) < len(labels):
-        raise ValueError(f"`labels` has a name twice: {_shown(labels)}. Give names, not a 0 or 1 for each class.")
+        raise ValueError(f"`labels` has a name twice: {shown(labels)}. Give names, not a 0 or 1 for each class.")
     found["labels"] = labels
     return found
 
@@ -169,7 +172,7 @@ def _strings(value: Any, field: str) -> list[str]:
     if isinstance(value, str):
         return value.split()
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ValueError(f"`{field}` must be a list of strings, got {_shown(value)}.")
+        raise ValueError(f"`{field}` must be a list of strings, got {shown(value)}. {CORRECT_IT}")
     return value
 
 
@@ -183,7 +186,7 @@ def _tagged(fields: Mapping[str, Any]) -> dict[str, Any]:
         return {"tokens": tokens}
     value = fields["tags"]
     if not isinstance(value, str | list):
-        raise ValueError(f"`tags` must be a list, one tag for each token, got {_shown(value)}.")
+        raise ValueError(f"`tags` must be a list, one tag for each token, got {shown(value)}. {CORRECT_IT}")
     tags = [_label(tag, "tags") for tag in (value.split() if isinstance(value, str) else value)]
     if len(tags) != len(tokens):
         raise ValueError(f"`tags` has {len(tags)} items and `tokens` {len(tokens)}. Give each token one tag.")
@@ -212,14 +215,14 @@ def _spans(value: Any, text: str) -> list[tuple[int, int, str]]:
                     start, end, name = span
                     found.append((start, end, name, None))
     except (TypeError, ValueError, AttributeError, KeyError):
-        raise ValueError(f"`spans` must be {form}, got {_shown(value)}.") from None
+        raise ValueError(f"`spans` must be {form}, got {shown(value)}. {CORRECT_IT}") from None
     for start, end, name, entity in found:
         if type(start) is not int or type(end) is not int or not isinstance(name, str) or not name:
-            raise ValueError(f"`spans` must be {form}, got {_shown((start, end, name))}.")
+            raise ValueError(f"`spans` must be {form}, got {shown((start, end, name))}. {CORRECT_IT}")
         if entity is not None and text[max(start, 0) : max(end, 0)] != entity:
             there = text[max(start, 0) : max(end, 0)]
             raise ValueError(
-                f"`spans`: {_shown(entity)} ({name!r}) does not stand at {start} to {end}, but {_shown(there)}."
+                f"`spans`: {shown(entity)} ({name!r}) does not stand at {start} to {end}, but {shown(there)}. {CORRECT_IT}"
             )
     return [(start, end, name) for start, end, name, _ in found]
 
@@ -243,7 +246,7 @@ def _answered(fields: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
         raise ValueError(
             "`answers` must be {'text': ['Paris'], 'answer_start': [17]} (empty lists for no answer), or text with a column "
-            f"`answer_start`, got {_shown(value)}."
+            f"`answer_start`, got {shown(value)}. {CORRECT_IT}"
         )
     for text, start in zip(texts, starts, strict=True):
         _check_answer(text, start, context)
@@ -254,14 +257,14 @@ def _answered(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _check_answer(text: Any, start: Any, context: str) -> None:
     if not isinstance(text, str) or not text or type(start) is not int:
         raise ValueError(
-            f"`answers` has text {_shown(text)} at {_shown(start)}. Give text and the number of its first character; no answer "
+            f"`answers` has text {shown(text)} at {shown(start)}. Give text and the number of its first character; no answer "
             "is an empty list."
         )
     there = context[start : start + len(text)] if start >= 0 else ""
     if there != text:
         at = context.find(text)
-        cure = f"It stands at {at}." if at >= 0 else "It stands nowhere in `context`."
-        raise ValueError(f"`answers`: at {start} stands {_shown(there)}, not {_shown(text)}. {cure}")
+        cure = f"It stands at {at}." if at >= 0 else f"It stands nowhere in `context`. {CORRECT_IT}"
+        raise ValueError(f"`answers`: at {start} stands {shown(there)}, not {shown(text)}. {cure}")
 
 
 def _number(value: Any) -> Any:
@@ -280,9 +283,9 @@ def _chosen(fields: Mapping[str, Any]) -> dict[str, Any]:
         value = list(value.values())
     choices = value
     if not isinstance(choices, list) or not all(isinstance(choice, str) for choice in choices):
-        raise ValueError(f"`choices` must be a list of texts, got {_shown(choices)}.")
+        raise ValueError(f"`choices` must be a list of texts, got {shown(choices)}. {CORRECT_IT}")
     if len(choices) < 2:
-        raise ValueError(f"`choices` must be at least 2, got {_shown(choices)}. Leave the row out.")
+        raise ValueError(f"`choices` must be at least 2, got {shown(choices)}. Leave the row out.")
     found["choices"] = choices
     if "label" in fields:
         found["label"] = _index_of_choice(fields["label"], choices, names if isinstance(names, list) else [])
@@ -298,11 +301,12 @@ def _index_of_choice(value: Any, choices: list[str], names: list) -> int:
     indices = {index for index in found if type(index) is int and 0 <= index < len(choices)}
     if not indices:
         raise ValueError(
-            f"`label` must be the number of a choice, from 0 to {len(choices) - 1}, its letter or its text, got {_shown(value)}."
+            f"`label` must be the number of a choice, from 0 to {len(choices) - 1}, its letter or its text, got "
+            f"{shown(value)}. {CORRECT_IT}"
         )
     if len(indices) > 1:
         raise ValueError(
-            f"`label` ({_shown(value)}) may mean any of the choices {sorted(indices)}. Give a number in JSON."
+            f"`label` ({shown(value)}) may mean any of the choices {sorted(indices)}. Give a number in JSON."
         )
     return indices.pop()
 
@@ -333,7 +337,7 @@ def _check_one_kind(rows: Sequence[Row], column: str) -> None:
         if len(first) > 1:
             (kind, row), (other_kind, other) = first.items()
             raise ValueError(
-                f"{other.where}: `label` is {other_kind} ({other[column]!r}), and {kind} ({row[column]!r}) in {row.where}. "
+                f"{other.where}: `label` is {other_kind} ({shown(other[column])}), and {kind} ({shown(row[column])}) in {row.where}. "
                 "Make all of them the same."
             )
 

@@ -6,13 +6,16 @@ transformers loads the code of a folder from files that lie side by side and imp
 """
 
 import ast
+import json
 import re
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from transformers import Pipeline
 
 from electra_plus.models.configuration_electra_plus import ElectraPlusConfig
+from electra_plus.registration import auto_map_for
 
 PACKAGE = "electra_plus"
 # Which class of transformers opens a folder for a task of ours there; a detector alone has none of its own.
@@ -24,6 +27,12 @@ LOADERS = {
 }
 # Also by the name that transformers 5 dropped: what a folder calls its own, `transformers.pipeline` takes.
 OLD_NAMES = {"extractive-qa": "question-answering", "machine-translation": "translation"}
+# Of a stock encoder-decoder around models of this package, which transformers would open without looking for their code.
+ENCODER_DECODER = {
+    "AutoConfig": "modeling_electra_plus_encoder_decoder.ElectraPlusEncoderDecoderConfig",
+    "AutoModel": "modeling_electra_plus_encoder_decoder.ElectraPlusEncoderDecoderModel",
+    "AutoModelForSeq2SeqLM": "modeling_electra_plus_encoder_decoder.ElectraPlusEncoderDecoderModel",
+}
 
 
 def files_of(module: str) -> dict[str, str]:
@@ -71,9 +80,7 @@ def save_with_code(pipe: Pipeline, folder: str | Path) -> Path:
     r"""
     Save a pipeline of ours so that it works in a process without this package.
 
-    The folder holds model, tokenizer and the code of both; `config.json` names it in `auto_map` (models of this package) and
-    `custom_pipelines`. Where the package is installed, `electra_plus.pipeline` opens the folder as any other, and
-    `transformers.pipeline` asks for `trust_remote_code=True` there too.
+    The folder holds model, tokenizer and the code of both, as [`carry_code`] leaves it.
 
     Args:
         pipe ([`Pipeline`]): With a task that transformers does not have: one of [`LOADERS`].
@@ -83,8 +90,7 @@ def save_with_code(pipe: Pipeline, folder: str | Path) -> Path:
         `Path`: the folder.
 
     Raises:
-        ValueError: The pipeline is a stock one, its task is one that transformers has a pipeline for, or a stock
-            encoder-decoder holds models of this package, which transformers opens without looking for their code.
+        ValueError: The pipeline is a stock one, or its task is one that transformers has a pipeline for.
 
     Example:
 
@@ -94,44 +100,82 @@ def save_with_code(pipe: Pipeline, folder: str | Path) -> Path:
     transformers.pipeline("replaced-token-detection", "for-everyone", trust_remote_code=True)
     ```
     """
-    task, module = pipe.task, type(pipe).__module__
-    if task not in LOADERS or not module.startswith(f"{PACKAGE}.pipelines."):
+    if pipe.task not in LOADERS or not type(pipe).__module__.startswith(f"{PACKAGE}.pipelines."):
         raise ValueError(
             f"`pipe` must have one of the tasks {list(LOADERS)}, got {pipe.task!r} ({type(pipe).__name__}). For others "
-            "`save_pretrained` is enough: transformers has a pipeline of its own."
+            "`save_pretrained` and `carry_code` are enough: transformers has a pipeline of its own."
         )
+    pipe.save_pretrained(folder)
+    return carry_code(folder, pipe.task)
+
+
+def carry_code(folder: str | Path, task: str | None = None) -> Path:
+    r"""
+    Put the code of a saved model beside it, so that transformers opens the folder without this package.
+
+    `config.json` then names in `auto_map` the classes for all Auto classes, and in `custom_pipelines` the pipeline of a task of
+    ours. Where the package is installed it is used instead, and nothing has to be trusted but the pipeline of `task`, for which
+    `transformers.pipeline` asks for `trust_remote_code=True` there too (`electra_plus.pipeline` does not).
+
+    Args:
+        folder (`str` or `Path`): What `save_pretrained` wrote: a model of this package, a stock encoder-decoder of two of them,
+            or, with a `task`, a stock model.
+        task (`str`, *optional*): One of [`LOADERS`]. `None` leaves pipelines to transformers.
+
+    Returns:
+        `Path`: the folder.
+
+    Raises:
+        FileNotFoundError: The folder has no config.json.
+        ValueError: Another task, config.json is no JSON, or a stock model that needs no code.
+
+    Example:
+
+    ```python
+    model.save_pretrained("tagger")
+    carry_code("tagger")
+    # elsewhere, without the package
+    transformers.pipeline("token-classification", "tagger", trust_remote_code=True)
+    ```
+    """
+    from electra_plus.pipelines import OWN_TASKS
+
+    if task is not None and task not in LOADERS:
+        raise ValueError(f"`task` must be one of {list(LOADERS)} or None, got {task!r}.")
     folder = Path(folder)
-    info = {
-        "impl": f"{module.rsplit('.', 1)[-1]}.{type(pipe).__name__}",
-        "pt": [LOADERS[task]],
-        "type": "text",
-    }
-    files = files_of(module)
-    config = pipe.model.config
-    halves = [getattr(config, name, None) for name in ("encoder", "decoder")]
-    if any(isinstance(half, ElectraPlusConfig) for half in halves):
-        raise ValueError(
-            f"`pipe` holds a {type(pipe.model).__name__} around models of this package, which cannot be opened without it. "
-            "Use `pipe.save_pretrained`, and `import electra_plus` where the folder is opened."
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(
+            f"`folder` must be a folder with a config.json, got {str(folder)!r}, which has none. Give what `save_pretrained` wrote."
         )
-    kept = {name: getattr(config, name, None) for name in ("custom_pipelines", "auto_map")}
-    config.custom_pipelines = {name: info for name in (task, OLD_NAMES.get(task)) if name}
-    try:
-        if isinstance(config, ElectraPlusConfig):
-            model_class = type(pipe.model)
-            files |= files_of(model_class.__module__)
-            model_file, config_file = (cls.__module__.rsplit(".", 1)[-1] for cls in (model_class, ElectraPlusConfig))
-            config.auto_map = {
-                "AutoConfig": f"{config_file}.{ElectraPlusConfig.__name__}",
-                LOADERS[task]: f"{model_file}.{model_class.__name__}",
-            }
-        pipe.save_pretrained(folder)
-    finally:  # the model goes on as it was, and may be saved without code
-        for name, value in kept.items():
-            if value is None:
-                vars(config).pop(name, None)
-            else:
-                setattr(config, name, value)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    auto_map = _auto_map(config)
+    if not auto_map and task is None:
+        raise ValueError(
+            f"`folder` ({str(folder)!r}) holds a stock model ({config.get('model_type')!r}), which needs no code of this package."
+        )
+    files: dict[str, str] = {}
+    for file in sorted({place.split(".")[0] for place in auto_map.values()}):
+        files |= files_of(f"{PACKAGE}.models.{file}")
+    config |= {"auto_map": auto_map} if auto_map else {}
+    if task is not None:
+        pipeline_class = OWN_TASKS[task][0]
+        module = pipeline_class.__module__
+        files |= files_of(module)
+        info = {"impl": f"{module.rsplit('.', 1)[-1]}.{pipeline_class.__name__}", "pt": [LOADERS[task]], "type": "text"}
+        config["custom_pipelines"] = {name: info for name in (task, OLD_NAMES.get(task)) if name}
     for name, source in files.items():
         (folder / name).write_text(source, encoding="utf-8")
+    aside = folder / ".config.json.new"
+    aside.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    aside.replace(folder / "config.json")  # last: what it names is there
     return folder
+
+
+def _auto_map(config: dict[str, Any]) -> dict[str, str]:
+    """Return the `auto_map` of a `config.json`, an empty one for stock models."""
+    if config.get("model_type") == ElectraPlusConfig.model_type:
+        return auto_map_for((config.get("architectures") or [""])[0])
+    halves = [config.get(name) for name in ("encoder", "decoder")]
+    if any(isinstance(half, dict) and half.get("model_type") == ElectraPlusConfig.model_type for half in halves):
+        return ENCODER_DECODER
+    return {}

@@ -14,6 +14,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from electra_plus.conversion.folders import refuse_file
 from electra_plus.data.example_files import Row
+from electra_plus.pipelines.travelling import carry_code
 from electra_plus.recipes.augmenting import make_augmentation
 from electra_plus.recipes.evaluation.loading import MODEL_TYPES, fingerprint, longest_input, read_config, read_tokenizer
 from electra_plus.recipes.evaluation.report import table, versions, write_json
@@ -57,9 +58,9 @@ AS_RELEASED = {
     "weight_decay": 0.01,
 }
 RELEASED_RATE = 1e-4  # of small models as well
-# Of `training`: what a run that goes on may change without changing the result.
+# What a run that goes on may change without changing the result; all but the first are of `training`.
 WITHOUT_EFFECT = {
-    "dataloader_num_workers", "dataloader_pin_memory", "disable_tqdm", "logging_first_step", "logging_steps", "logging_strategy",
+    "carry_code", "dataloader_num_workers", "dataloader_pin_memory", "disable_tqdm", "logging_first_step", "logging_steps", "logging_strategy",
     "log_level", "report_to", "run_name",
 }  # fmt: skip
 
@@ -97,6 +98,9 @@ class FineTuningSettings:
         dtype (`str`, *optional*):
             `"bfloat16"` (autocast; weights and optimizer stay in float32) or `"float32"`. `None` takes bfloat16 where the
             device is fast at it.
+        carry_code (`bool`, *optional*, defaults to `False`):
+            Put the code of the model, and of a pipeline of ours for the task, into the folder, which then opens without this
+            package; see [`~electra_plus.pipelines.carry_code`].
         training (`dict`, *optional*): Arguments of [`ElectraPlusTrainingArguments`] under their own names.
     """
 
@@ -121,6 +125,7 @@ class FineTuningSettings:
     as_released: bool = False
     convert_tags: bool = False
     dtype: str | None = None
+    carry_code: bool = False
     training: dict[str, Any] = field(default_factory=dict)
 
 
@@ -205,6 +210,9 @@ def finetune(settings: FineTuningSettings, restart: bool = False) -> dict[str, A
     if len(folders) > 1:
         _copy_model(folders[figures["best_seed"]], output_dir)
         finish_folder(output_dir, task, figures)
+    if settings.carry_code:  # a run that was finished without it gets it too
+        carry_code(output_dir, task.own_pipeline)
+        write_model_card(output_dir, figures, task.pipeline, task.metrics, carries_code=True)
     return figures
 
 

@@ -18,7 +18,11 @@ USES = {
 
 
 def write_model_card(
-    folder: Path, figures: dict[str, Any], pipeline: str | None = None, metrics: Sequence[str] = ()
+    folder: Path,
+    figures: dict[str, Any],
+    pipeline: str | None = None,
+    metrics: Sequence[str] = (),
+    carries_code: bool = False,
 ) -> None:
     """
     Write the card of a model that [`finetune`] made.
@@ -28,6 +32,7 @@ def write_model_card(
         figures (`dict`): What its `metrics.json` holds.
         pipeline (`str`, *optional*): The task as the Hub calls it, `None` if it has no name there.
         metrics (`Sequence[str]`, *optional*): Those that the Hub shall list.
+        carries_code (`bool`, *optional*, defaults to `False`): Whether the folder opens without this package.
     """
     sources = {name: _without_folders(source) for name, source in figures["data"].items()}
     results = []
@@ -82,6 +87,14 @@ def write_model_card(
     lines += ["", "```bash", command, "```"]
     if use:
         lines += ["", "```python", "import electra_plus", "", use, "```"]
+    if carries_code:
+        lines += [
+            "",
+            "The folder carries its code: with `trust_remote_code=True` transformers opens it without electra_plus.",
+        ]
+    if carries_code and pipeline:
+        opened = f'transformers.pipeline("{pipeline}", model="{folder.resolve().name}", trust_remote_code=True)'
+        lines += ["", "```python", "import transformers", "", opened, "```"]
     card = ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n".join(lines) + "\n")
     aside = folder / ".README.md.new"
     card.save(aside)

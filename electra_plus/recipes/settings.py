@@ -119,7 +119,7 @@ def same_run(
     Args:
         settings: A dataclass.
         file (`Path`): What [`keep_settings`] wrote.
-        ignored (`Collection[str]`): Keys of `training` that change nothing in the result.
+        ignored (`Collection[str]`): Settings, and keys of `training`, that change nothing in the result.
         inputs (`dict[str, str]`, *optional*): Hashes of what the run reads, as [`keep_settings`] got them.
 
     Returns:
@@ -134,7 +134,7 @@ def same_run(
         each.pop("output_dir", None)  # a folder may be moved
     flat = [
         {
-            **{key: value for key, value in each.items() if key != "training"},
+            **{key: value for key, value in each.items() if key != "training" and key not in ignored},
             **{f"training.{key}": value for key, value in each["training"].items() if key not in ignored},
         }
         for each in (kept, given)

@@ -7,7 +7,9 @@ import sys
 import pytest
 from pipeline_helpers import LONG, SHORT, assert_same, build, make_pipe, marian, stock, translator
 
-from electra_plus.pipelines.travelling import files_of, save_with_code, with_flat_imports
+from electra_plus.models.modeling_electra_plus_encoder_decoder import ElectraPlusEncoderDecoderModel
+from electra_plus.pipelines.travelling import carry_code, files_of, save_with_code, with_flat_imports
+from electra_plus.registration import HEADS, auto_map_for
 
 # What each folder holds, and what is asked of it.
 CASES = {
@@ -21,6 +23,7 @@ CASES = {
     ),
     "stock": ("long-text-classification", lambda: stock("SequenceClassification"), {"inputs": LONG}),
     "marian": ("machine-translation", marian, {"inputs": [SHORT, LONG], "max_new_tokens": 5}),
+    "translator": ("machine-translation", translator, {"inputs": [SHORT, LONG], "max_new_tokens": 5}),
     "stock detector": ("replaced-token-detection", lambda: stock("PreTraining"), {"inputs": SHORT}),
 }
 
@@ -35,8 +38,12 @@ class Without:
 sys.meta_path.insert(0, Without())
 import transformers
 
-answers = {}
-for folder, (task, arguments) in json.loads(sys.argv[1]).items():
+asked, joint = json.loads(sys.argv[1])
+answers = {"classes": {
+    name: type(getattr(transformers, name).from_pretrained(joint, trust_remote_code=True)).__name__
+    for name in transformers.AutoConfig.from_pretrained(joint, trust_remote_code=True).auto_map
+}}
+for folder, (task, arguments) in asked.items():
     pipe = transformers.pipeline(task, folder, trust_remote_code=True, device="cpu")
     answers[folder] = pipe(**arguments)
 assert not any(name.split(".")[0] == "electra_plus" for name in sys.modules)
@@ -56,10 +63,16 @@ def test_saved_pipelines_answer_the_same_without_the_package(tmp_path, monkeypat
     (tmp_path / "by its old name").symlink_to(tmp_path / "answers")
     asked[str(tmp_path / "by its old name")] = old
     expected[str(tmp_path / "by its old name")] = expected[str(tmp_path / "answers")]
+    expected["classes"] = {
+        name: place.split(".")[1] for name, place in auto_map_for("ElectraPlusForPreTraining").items()
+    }
     monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     run = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE, json.dumps(asked)], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-c", ELSEWHERE, json.dumps([asked, str(tmp_path / "joint")])],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert run.returncode == 0, run.stderr[-3000:]
     assert_same(json.loads(run.stdout.splitlines()[-1]), expected)
@@ -81,10 +94,45 @@ def test_what_travels_imports_neighbours_only():
 
 def test_stock_tasks_need_no_code(tmp_path):
     pipe = make_pipe("text-classification", build("SequenceClassification"))
-    with pytest.raises(ValueError, match="For others `save_pretrained` is enough"):
+    with pytest.raises(ValueError, match="`save_pretrained` and `carry_code` are enough"):
         save_with_code(pipe, tmp_path)
 
 
-def test_models_of_this_package_inside_a_stock_class_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="EncoderDecoderModel around models of this package"):
-        save_with_code(make_pipe("translation", translator()), tmp_path)
+def test_every_auto_class_finds_its_class_beside_the_weights(tmp_path):
+    for head in HEADS:
+        place = auto_map_for(head.class_name)[head.auto_class or "AutoModelForPreTraining"]
+        assert place == f"{head.module}.{head.class_name}"
+    build("TokenClassification").save_pretrained(tmp_path)
+    carry_code(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["auto_map"] == auto_map_for("ElectraPlusForTokenClassification") and "custom_pipelines" not in config
+    assert {f"{place.split('.')[0]}.py" for place in config["auto_map"].values()} <= {
+        file.name for file in tmp_path.iterdir()
+    }
+
+
+def test_folder_of_a_translator_opens_with_the_package_without_trust(tmp_path):
+    pipe = make_pipe("translation", translator())
+    save_with_code(pipe, tmp_path)
+    again = make_pipe("translation", str(tmp_path), pipe.tokenizer)
+    assert type(again.model).__name__ == "EncoderDecoderModel"  # the package's way, not that of the folder
+    assert again(SHORT, max_new_tokens=5) == pipe(SHORT, max_new_tokens=5)
+    from_folder = ElectraPlusEncoderDecoderModel.from_pretrained(tmp_path)
+    assert make_pipe("translation", from_folder.eval())(SHORT, max_new_tokens=5) == pipe(SHORT, max_new_tokens=5)
+
+
+@pytest.mark.parametrize(
+    ("what", "task", "message"),
+    [
+        ("stock", None, "holds a stock model \\('electra'\\), which needs no code"),
+        ("ours", "summarization", "`task` must be one of .* or None, got 'summarization'"),
+    ],
+)
+def test_folders_that_need_no_code_and_unknown_tasks_are_refused(what, task, message, tmp_path):
+    (stock if what == "stock" else build)("TokenClassification").save_pretrained(tmp_path)
+    before = sorted(file.name for file in tmp_path.iterdir())
+    with pytest.raises(ValueError, match=message):
+        carry_code(tmp_path, task)
+    assert sorted(file.name for file in tmp_path.iterdir()) == before
+    with pytest.raises(FileNotFoundError, match="must be a folder with a config.json"):
+        carry_code(tmp_path / "nowhere")

@@ -79,7 +79,7 @@ def guess_task(rows: Sequence[Row], columns: Mapping[str, Any] | None = None) ->
             return _by_labels(rows, chosen["label" if "label" in chosen else "labels"])
         return name
     if unclear is not None:
-        raise unclear
+        raise ValueError(f"{rows[0].where}: {unclear}")
     raise ValueError(
         f"{rows[0].where}: no task is made for the columns {present}. Name task and columns: --task text-classification --columns "
         "text=COLUMN,label=COLUMN"

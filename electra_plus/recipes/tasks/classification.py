@@ -73,6 +73,7 @@ class Classification(TextTask):
     """One of several classes, such as a sentiment, a topic, or whether two sentences mean the same."""
 
     name: ClassVar[str] = "text-classification"
+    own_pipeline: ClassVar[str | None] = "long-text-classification"
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "f1_macro", "matthews_correlation")
     problem_type: ClassVar[str] = "single_label_classification"
 
@@ -133,6 +134,7 @@ class MultiLabelClassification(TextTask):
 
     name: ClassVar[str] = "multi-label-classification"
     problem_type: ClassVar[str] = "multi_label_classification"
+    own_pipeline: ClassVar[str | None] = "long-text-classification"
     metrics: ClassVar[tuple[str, ...]] = ("f1_micro", "f1_macro", "accuracy")
 
     def learn(self, examples: Sequence[Row]) -> None:

@@ -50,6 +50,7 @@ class QuestionAnswering(Task):
     auto_class: ClassVar[str] = "AutoModelForQuestionAnswering"
     head: ClassVar[tuple[str, ...]] = ("qa_outputs.",)
     pipeline: ClassVar[str | None] = "question-answering"
+    own_pipeline: ClassVar[str | None] = "extractive-qa"
     metrics: ClassVar[tuple[str, ...]] = ("f1", "exact_match")
     default_length: ClassVar[int] = 512
     training: ClassVar[dict[str, Any]] = {"num_train_epochs": 2}  # the paper's for SQuAD

@@ -50,6 +50,7 @@ class Task:
         model_class, auto_class (`str`): Of this package, and of transformers.
         head (`tuple[str, ...]`): How names of weights begin that are new where a pretrained model is taken.
         pipeline (`str` or `None`): Name for `pipeline`, and on model cards.
+        own_pipeline (`str` or `None`): Pipeline of this package that a folder may carry; `None` where that of transformers does.
         metrics (`tuple[str, ...]`): What [`judge`] gives. The best checkpoint and the best seed are chosen by the first.
         training (`dict`): Training arguments that differ from those of other tasks.
         default_length (`int`): Of `max_length`.
@@ -65,6 +66,7 @@ class Task:
     auto_class: ClassVar[str]
     head: ClassVar[tuple[str, ...]]
     pipeline: ClassVar[str | None] = None
+    own_pipeline: ClassVar[str | None] = None
     metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     training: ClassVar[dict[str, Any]] = {}
     default_length: ClassVar[int] = 128
@@ -189,6 +191,8 @@ def load_head(class_name: str, checkpoint: str, fields: dict[str, Any]) -> tuple
         model, info = load_model_classes()[class_name].from_pretrained(
             checkpoint, dtype=torch.float32, ignore_mismatched_sizes=True, output_loading_info=True, **fields
         )
+    for name in ("auto_map", "custom_pipelines"):  # they name files of the checkpoint's folder, which do not come along
+        vars(model.config).pop(name, None)
     other_shape = [key[0] if isinstance(key, tuple) else key for key in info["mismatched_keys"]]
     return model, sorted([*info["missing_keys"], *other_shape])
 

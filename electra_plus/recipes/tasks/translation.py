@@ -43,6 +43,7 @@ class Translation(Task):
     # the head predicts the next token here and a token between others there, where it is there at all
     head: ClassVar[tuple[str, ...]] = ("generator_predictions.", "generator_lm_head.")
     pipeline: ClassVar[str | None] = "machine-translation"
+    own_pipeline: ClassVar[str | None] = "machine-translation"
     metrics: ClassVar[tuple[str, ...]] = ("bleu", "chrf")
     # half of the network is new or has to learn to look one way
     training: ClassVar[dict[str, Any]] = {"learning_rate": 5e-4, "layerwise_lr_decay": None}

@@ -95,6 +95,8 @@ def test_a_model_learns_pairs_and_translates_them_from_its_folder(checkpoint, tm
     assert figures["validation"]["chrf"]["mean"] == 100
     assert AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "out").generation_config.num_beams == 2
     found = predict(str(tmp_path / "out"), texts=[json.dumps({"source": en}) for en, _ in PAIRS], show_progress=False)
+    plain = predict(str(tmp_path / "out"), texts=[en for en, _ in PAIRS], show_progress=False)
+    assert [one["prediction"] for one in plain] == [one["prediction"] for one in found]
     assert [row["prediction"] for row in found] == [zh for _, zh in PAIRS]
     scores = evaluate_task(str(tmp_path / "out"), str(file), show_progress=False)["figures"]
     assert scores["chrf"] == 100 and scores["loss"] < 0.5
