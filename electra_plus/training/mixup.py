@@ -90,14 +90,19 @@ class SentenceMixup(TrainerCallback):
         self._pairs: tuple[Tensor, Tensor] | None = None  # of the batch under way
 
     def on_train_begin(self, args, state, control, **kwargs):
+        self._take_away()  # of a training that was broken off
         self._hook = self.model.classifier.dense.register_forward_pre_hook(self._mix)
 
     def on_step_begin(self, args, state, control, **kwargs):
         self._rng = random.Random(hashed_seed(f"{self.seed},{args.seed},{state.global_step},mixup"))
 
     def on_train_end(self, args, state, control, **kwargs):
-        self._hook.remove()
-        self._pairs = None
+        self._take_away()
+
+    def _take_away(self) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+        self._hook, self._pairs = None, None
 
     def draw(self, num_texts: int) -> tuple[Tensor, Tensor]:
         """Return the partners and shares of a batch, as [`mixed`] takes them."""
@@ -105,6 +110,7 @@ class SentenceMixup(TrainerCallback):
         shares = [self._rng.betavariate(self.alpha, self.alpha) for _ in range(num_texts)]
         return torch.tensor(partners), torch.tensor(shares)
 
+    @torch.compiler.disable  # the draws are Python's, anew for every batch
     def _mix(self, layer: torch.nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor] | None:
         self._pairs = None
         if not layer.training:

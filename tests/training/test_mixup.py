@@ -156,6 +156,14 @@ def test_evaluation_and_what_is_left_are_the_models_own(tokenizer, tmp_path):
     assert trainer.evaluate()["eval_loss"] == pytest.approx(own, rel=1e-5)
 
 
+def test_training_that_was_broken_off_and_begun_again_mixes_once():
+    model = make_model("regression")
+    mixup = SentenceMixup(model)
+    for _ in range(2):
+        mixup.on_train_begin(None, None, None)
+    assert len(model.classifier.dense._forward_pre_hooks) == 1
+
+
 def test_bfloat16_mixes_in_float32(tokenizer, monkeypatch):
     model = make_model("single_label_classification").train()
     mixup = SentenceMixup(model)
