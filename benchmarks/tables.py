@@ -332,6 +332,65 @@ def finetuning() -> str:
     return "\n".join(lines)
 
 
+def augmentation() -> str:
+    """What changed copies and mixup bring where rows are few."""
+    found = result("augmentation")
+    settings = found["settings"]
+    names = {
+        "none": "the rows alone",
+        "delete": "`delete`",
+        "swap": "`swap`",
+        "synonyms": "`synonyms`, near words of the encoder's embeddings",
+        "masked-lm": "`masked-lm`",
+        "masked-lm, sure": f"`masked-lm`, `keep_sure: {settings['keep_sure']}`",
+        "mixup": "`mixup: 0.4`",
+    }
+    sizes = [int(size) for size in settings["steps"]]
+    measured = {(row["arm"], row["rows"], row["seed"]): row for row in found["rows"]}
+    seeds = sorted({row["seed"] for row in found["rows"]})
+    steps = ", ".join(f"{number} with {int(size):,} rows" for size, number in settings["steps"].items())
+    lines = [
+        f"{settings['model']} fine-tuned on sentiment (SST-2) from few rows, one copy of each row where there are copies, as many optimizer "
+        f"steps for every arm ({steps}; batches of {settings['batch_size']}), the last weights scored, {len(seeds)} seeds of which "
+        f"each draws rows, head and order ({on_machine(found)}). Accuracy with its standard deviation over seeds, on "
+        f"{settings['test_phrases']:,} phrases, which neither contain a training row nor are contained in one, and on 436 whole "
+        "sentences:",
+        "",
+        "| | " + " | ".join(f"{size:,} rows: phrases | sentences" for size in sizes) + " |",
+        "|---|" + "---:|" * (2 * len(sizes)),
+    ]
+
+    def rows_of(arm: str, size: int) -> list[dict]:
+        return [measured[arm, size, seed] for seed in seeds if (arm, size, seed) in measured]
+
+    for arm, name in names.items():
+        cells = [
+            spread([row[test] for row in rows_of(arm, size)]) for size in sizes for test in ("phrases", "sentences")
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        "What that is against the rows alone with the same seed, in points of accuracy on the phrases: mean, and range over seeds.",
+        "",
+        "| | " + " | ".join(f"{size:,} rows" for size in sizes) + f" | copies of {sizes[-1]:,} rows | left out |",
+        "|---|" + "---:|" * (len(sizes) + 2),
+    ]
+    for arm, name in list(names.items())[1:]:
+        cells = []
+        for size in sizes:
+            gains_of_seeds = [
+                100 * (row["phrases"] - measured["none", size, row["seed"]]["phrases"]) for row in rows_of(arm, size)
+            ]
+            cells.append(
+                f"{statistics.mean(gains_of_seeds):+.1f} ({min(gains_of_seeds):+.1f} to {max(gains_of_seeds):+.1f})"
+            )
+        cells += [
+            f"{statistics.mean(row[count] for row in rows_of(arm, sizes[-1])):,.0f}" for count in ("copies", "left_out")
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def gpu() -> str:
     """Steps on a GPU."""
     found = result("gpu_speed")
@@ -405,6 +464,7 @@ TABLES = {
     "preparation": (preparation, ("preparation",)),
     "half an hour": (half_hour, ("half_hour",)),
     "faults": (faults, ("faults",)),
+    "augmentation": (augmentation, ("augmentation",)),
     "gpu": (gpu, ("gpu_speed",)),
     "fine-tuning": (finetuning, ("finetuning",)),
     "pipelines": (pipelines, ("pipelines",)),
