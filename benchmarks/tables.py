@@ -23,7 +23,16 @@ from pretraining_tables import (
     quickstart,
 )
 from table_parts import FOLDER
-from task_tables import example_scripts, finetuning, generation, long_context, pipelines, tasks, translation
+from task_tables import (
+    augmentation,
+    example_scripts,
+    finetuning,
+    generation,
+    long_context,
+    pipelines,
+    tasks,
+    translation,
+)
 
 PAGES = (FOLDER.parent / "README.md", *sorted((FOLDER.parent / "docs").glob("*.md")))
 
@@ -46,6 +55,7 @@ TABLES = {
     "translation": (translation, ("translation",)),
     "generation": (generation, ("generation",)),
     "example scripts": (example_scripts, ("example_scripts",)),
+    "augmentation": (augmentation, ("augmentation",)),
     "pipelines": (pipelines, ("pipelines",)),
 }
 

@@ -255,3 +255,58 @@ def pipelines() -> str:
         f"{' and '.join(f'{speed:.2f}' for speed in alone)} times the speed of the stock pipelines.",
     ]
     return "\n".join(lines)
+
+
+def augmentation() -> str:
+    """What changed copies and mixup bring where rows are few."""
+    found = result("augmentation")
+    settings = found["settings"]
+    names = {
+        "none": "the rows alone",
+        "delete": "`delete`",
+        "swap": "`swap`",
+        "synonyms": "`synonyms`, near words of the encoder's embeddings",
+        "masked-lm": "`masked-lm`",
+        "masked-lm, sure": f"`masked-lm`, `keep_sure: {settings['keep_sure']}`",
+        "mixup": "`mixup: 0.4`",
+    }
+    sizes = [int(size) for size in settings["steps"]]
+    measured = {(row["arm"], row["rows"], row["seed"]): row for row in found["rows"]}
+    # a seed counts where all arms have it: they share its rows
+    seeds = {
+        size: [seed for seed in range(100) if all((arm, size, seed) in measured for arm in names)] for size in sizes
+    }
+    steps = ", ".join(f"{number} with {int(size):,} rows" for size, number in settings["steps"].items())
+    heads = [f"{size:,} rows, {len(seeds[size])} seed{'s' if len(seeds[size]) > 1 else ''}" for size in sizes]
+    lines = [
+        f"{settings['model']} fine-tuned on sentiment (SST-2) from few rows, one copy of each row where there are copies, as many optimizer "
+        f"steps for every arm ({steps}; batches of {settings['batch_size']}), the last weights scored; each seed draws rows, head and "
+        f"order ({on_machine(found)}). Accuracy with its standard deviation over seeds, on {settings['test_phrases']:,} phrases, which "
+        "neither contain a training row nor are contained in one, and on 436 whole sentences:",
+        "",
+        "| | " + " | ".join(f"{head}: phrases | sentences" for head in heads) + " |",
+        "|---|" + "---:|" * (2 * len(sizes)),
+    ]
+
+    def values(arm: str, size: int, key: str) -> list[float]:
+        return [measured[arm, size, seed][key] for seed in seeds[size]]
+
+    for arm, name in names.items():
+        cells = [spread(values(arm, size, test)) for size in sizes for test in ("phrases", "sentences")]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        "Against the rows alone with the same seed, in points of accuracy on the phrases: mean, and range over seeds.",
+        "",
+        "| | " + " | ".join(heads) + f" | copies of {sizes[-1]:,} rows | left out |",
+        "|---|" + "---:|" * (len(sizes) + 2),
+    ]
+    for arm, name in list(names.items())[1:]:
+        cells = []
+        for size in sizes:
+            pairs = zip(values(arm, size, "phrases"), values("none", size, "phrases"), strict=True)
+            points = [100 * (own - alone) for own, alone in pairs]
+            cells.append(f"{statistics.mean(points):+.1f} ({min(points):+.1f} to {max(points):+.1f})")
+        cells += [f"{statistics.mean(values(arm, sizes[-1], count)):,.0f}" for count in ("copies", "left_out")]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)

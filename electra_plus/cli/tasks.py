@@ -33,9 +33,10 @@ examples:
   electra-plus finetune --config stars.yaml --early-stopping 2 --class-weights balanced
 
 In the file of --config stand the same names with _ (train_file, output_dir, max_length, ...), training (arguments of
-transformers.TrainingArguments under their own names, and layerwise_lr_decay), options (of the task, such as stride: 64) and
-model_fields (of the configuration) and augment (changed copies of the rows: {how: swap, copies: 4}). Flags replace what the file says, and both what the recipe says. The same command again goes
-on where a run was stopped.
+transformers.TrainingArguments under their own names, and layerwise_lr_decay), options (of the task, such as stride: 64),
+model_fields (of the configuration) and augment (changed copies of the rows: {how: swap, copies: 4}, mixed sentence vectors:
+{mixup: 0.4}). Flags replace what the file says, and both what the recipe says. The same command again goes on where a run was
+stopped.
 """
 PREDICT_EXAMPLES = """examples:
   electra-plus predict --model sentiment --text "I loved it" "我很喜欢这本书"

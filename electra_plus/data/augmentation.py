@@ -2,17 +2,18 @@
 More training examples from the ones there are: words left out, moved, or replaced, by a list or by a masked LM.
 
 Labels are taken over, so a change must not change them; [`keep_sure`] leaves out what a classifier no longer knows. Nothing here is
-done unless it is asked for. The changes of an example follow from the seed, its number and the number of the copy alone.
+done unless it is asked for. The changes of an example follow from the seed, its number and the number of the copy alone. What is
+changed in the vectors instead of the texts is [`electra_plus.training.mixup.SentenceMixup`].
 """
 
 import random
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 from electra_plus.data.masking import hashed_seed
 
@@ -130,6 +131,9 @@ class MaskedLMSubstitution:
         model ([`PreTrainedModel`]): A masked LM.
         tokenizer ([`PreTrainedTokenizerBase`]): Of the model, a fast one.
         temperature (`float`, *optional*, defaults to 1.0): Divisor of its scores, > 0. Lower takes likelier words.
+        synonyms (`Mapping`, *optional*):
+            As for [`replace_by_list`]. Words that the list knows are replaced by it, and the model draws for others: a list that
+            backs off.
 
     Raises:
         ValueError: A tokenizer that does not say where its tokens stand, or without a mask token.
@@ -138,6 +142,7 @@ class MaskedLMSubstitution:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     temperature: float = 1.0
+    synonyms: Mapping[str, Sequence[str]] = field(default_factory=dict)
     _never: torch.Tensor = field(init=False, repr=False)
 
     def __post_init__(self):
@@ -184,17 +189,32 @@ class MaskedLMSubstitution:
             texts, truncation=True, max_length=longest, padding=True, return_tensors="pt", return_offsets_mapping=True
         )
         offsets = batch.pop("offset_mapping").tolist()
-        chosen: list[list[tuple[int, tuple[int, int]]]] = []  # of each text: token and span
+        listed: list[dict[tuple[int, int], str]] = []  # of each text: span and word of the list
+        drawn_at: list[list[tuple[int, tuple[int, int]]]] = []  # of each text: token and span
         for row, text in enumerate(texts):
             tokens = {tuple(span): place for place, span in enumerate(offsets[row]) if span[0] < span[1]}
             words = word_spans(text)
-            single = [(tokens[span], span) for span in words if span in tokens]
-            number = min(_number_to_change(len(words), rate), len(single))
-            chosen.append(sorted(rngs[row].sample(single, number)))
-        rows = torch.tensor([row for row, places in enumerate(chosen) for _ in places], dtype=torch.long)
-        places = torch.tensor([place for places in chosen for place, _ in places], dtype=torch.long)
+            known = {span: found for span in words if (found := self.synonyms.get(text[slice(*span)].lower()))}
+            candidates = [span for span in words if span in tokens or span in known]
+            chosen = sorted(rngs[row].sample(candidates, min(_number_to_change(len(words), rate), len(candidates))))
+            listed.append({span: rngs[row].choice(list(known[span])) for span in chosen if span in known})
+            drawn_at.append([(tokens[span], span) for span in chosen if span not in known])
+        drawn = self._drawn(batch, drawn_at, rngs)
+        changed = []
+        for text, by_list, places in zip(texts, listed, drawn_at, strict=True):
+            found = {**by_list, **{span: next(drawn) for _, span in places}}
+            spans = sorted(found)
+            changed.append(with_replaced(text, spans, [_as_written(text[slice(*span)], found[span]) for span in spans]))
+        return changed
+
+    def _drawn(
+        self, batch: BatchEncoding, drawn_at: list[list[tuple[int, tuple[int, int]]]], rngs: list[random.Random]
+    ) -> Iterator[str]:
+        """Yield the model's word for each place of each text, all of them masked at once."""
+        rows = torch.tensor([row for row, places in enumerate(drawn_at) for _ in places], dtype=torch.long)
+        places = torch.tensor([place for places in drawn_at for place, _ in places], dtype=torch.long)
         if not len(rows):
-            return texts
+            return iter(())
         original = batch["input_ids"][rows, places]
         batch["input_ids"][rows, places] = self.tokenizer.mask_token_id
         logits = self.model(**batch.to(self.model.device)).logits[rows, places].float().cpu()
@@ -204,13 +224,7 @@ class MaskedLMSubstitution:
         draws = torch.tensor([rngs[row].random() for row in rows.tolist()], dtype=torch.float64)[:, None]
         cumulative = scores.double().softmax(dim=-1).cumsum(dim=-1)
         drawn = torch.searchsorted(cumulative, draws * cumulative[:, -1:], right=True).clamp(max=scores.shape[1] - 1)
-        words = iter(self.tokenizer.convert_ids_to_tokens(drawn.squeeze(1).tolist()))
-        return [
-            with_replaced(
-                text, [span for _, span in places], [_as_written(text[slice(*span)], next(words)) for _, span in places]
-            )
-            for text, places in zip(texts, chosen, strict=True)
-        ]
+        return iter(self.tokenizer.convert_ids_to_tokens(drawn.squeeze(1).tolist()))
 
 
 def _each(change: Callable[..., str]) -> Callable[..., list[str]]:

@@ -92,7 +92,8 @@ class FineTuningSettings:
         swap_pairs (`bool`, *optional*, defaults to `False`):
             Train on each pair in both orders, as the released code does with MRPC and STS-B.
         augment (`dict`, *optional*):
-            Train on changed copies too, such as `{how: swap, copies: 2}`; see [`electra_plus.recipes.augmenting.Augmentation`].
+            Train on changed copies too, such as `{how: swap, copies: 2}`, or on mixed sentence vectors, `{mixup: 0.4}`; see
+            [`electra_plus.recipes.augmenting.Augmentation`].
         as_released (`bool`, *optional*, defaults to `False`): Optimize as the released code does, which differs from the paper.
         convert_tags (`bool`, *optional*, defaults to `False`): Convert tags of other schemes to IOB2.
         dtype (`str`, *optional*):
@@ -173,6 +174,8 @@ def finetune(settings: FineTuningSettings, restart: bool = False) -> dict[str, A
         )
     tokenizer = read_tokenizer(settings.model, config)
     task = prepared_task(settings, data, config, tokenizer)
+    if augment is not None:
+        augment.check(task)
     output_dir = Path(settings.output_dir)
     if output_dir.resolve() == Path(settings.model).resolve():
         raise ValueError(f"`--output {output_dir}` is the model to start from. Give another folder.")
@@ -182,9 +185,8 @@ def finetune(settings: FineTuningSettings, restart: bool = False) -> dict[str, A
         for seed, folder in folders.items():
             _refuse_other_run(replace(settings, seeds=[seed]), folder, inputs)
     if augment is not None:
-        number = len(data.train.examples)
-        data.train.examples = augment(data.train.examples)
-        logger.warning("augmentation: %s changed copies", f"{len(data.train.examples) - number:,}")
+        data.train.examples, remark = augment(data.train.examples)
+        logger.warning("augmentation: %s", remark)
     encoded = _encoded(settings, task, data, tokenizer)
     # what is wrong with the arguments is told before the first seed
     defaults = default_training(settings, task, config)

@@ -22,6 +22,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from electra_plus.data.packing import DataCollatorForPacking
+from electra_plus.recipes.augmenting import make_augmentation
 from electra_plus.recipes.evaluation.loading import quiet, refuse_new_encoder
 from electra_plus.recipes.finetuning import PREDICTIONS_FILE, FineTuningSettings, default_training
 from electra_plus.recipes.settings import training_arguments
@@ -30,6 +31,7 @@ from electra_plus.recipes.tasks.running import judged
 from electra_plus.recipes.tasks.task import LOWER_IS_BETTER, Encoded, Task, weighted_loss
 from electra_plus.training.arguments import ElectraPlusTrainingArguments
 from electra_plus.training.checkpoints import last_good_checkpoint
+from electra_plus.training.mixup import SentenceMixup
 from electra_plus.training.trainer import ElectraPlusTrainer
 
 logger = logging.getLogger(__name__)
@@ -169,13 +171,18 @@ def run_seed(
         title = None if silent else split
         return judged(task, model, tokenizer, getattr(data, split).examples, encoded[split], bfloat16, title)
 
-    class_weights = None
+    class_weights, loss = None, None
     if settings.class_weights is not None:
         class_weights = task.class_weights(settings.class_weights, encoded["train"].rows)
+        loss = weighted_loss(class_weights)
     callbacks: list[TrainerCallback] = [Progress(f"seed {seed}", silent)]
     if settings.early_stopping is not None:
         arguments.restore_callback_states_from_checkpoint = True  # how long it has waited
         callbacks.append(EarlyStoppingCallback(settings.early_stopping))
+    if settings.augment is not None and (augment := make_augmentation(settings.augment)).mixup is not None:
+        mixup = SentenceMixup(model, augment.mixup, augment.seed, class_weights)
+        callbacks.append(mixup)
+        loss = mixup.loss
     trainer = FineTuningTrainer(
         model=model,
         args=arguments,
@@ -185,7 +192,7 @@ def run_seed(
         processing_class=tokenizer,
         callbacks=callbacks,
         judge=lambda model: judge(model)[0],
-        compute_loss_func=weighted_loss(class_weights) if class_weights is not None else None,
+        compute_loss_func=loss,
     )
     for unwanted in (PrinterCallback, ProgressCallback):
         trainer.pop_callback(unwanted)

@@ -90,6 +90,26 @@ def test_the_masked_lm_replaces_words_of_one_token_by_others_and_nothing_else(su
         assert with_replaced(text, word_spans(text), before) == TEXT, "spaces and marks stay"
 
 
+def test_a_list_that_backs_off_replaces_what_it_knows_and_lets_the_model_draw_the_rest(substitution, tokenizer):
+    backing_off = MaskedLMSubstitution(
+        substitution.model, tokenizer, synonyms={**SYNONYMS, "sleeping": ["quite asleep"]}
+    )
+    by_model = set()
+    for text in backing_off([TEXT] * 8, 0.5, [random.Random(seed) for seed in range(8)]):
+        after = words(text.replace("quite asleep", "quite-asleep"))
+        changed = [(old, new) for old, new in zip(words(TEXT), after, strict=True) if old != new]
+        assert len(changed) == 7
+        for old, new in changed:
+            if old in ("cat", "dog", "sleeping"):
+                assert new in {"cat": ["kitten"], "dog": ["hound", "puppy"], "sleeping": ["quite-asleep"]}[old]
+            else:
+                by_model.add(new)
+    assert len(by_model) > 5 and not by_model & {"kitten", "hound", "puppy"}
+    assert substitution([TEXT], 0.3, [random.Random(3)]) == MaskedLMSubstitution(
+        substitution.model, tokenizer, synonyms={"unknown": ["word"]}
+    )([TEXT], 0.3, [random.Random(3)])
+
+
 def test_what_is_drawn_for_a_text_does_not_depend_on_the_others(substitution):
     alone = substitution([TEXT], 0.3, [random.Random(3)])
     others = [random.Random(1), random.Random(3), random.Random(2)]

@@ -206,10 +206,10 @@ def without_clock(figures: dict) -> dict:
     return {**figures, "runs": runs}
 
 
-@pytest.mark.parametrize("early_stopping", [None, 1])
-def test_run_that_was_killed_goes_on_and_ends_the_same(early_stopping, checkpoint, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("early_stopping", "augment"), [(None, {"mixup": 1.0}), (1, None)])
+def test_run_that_was_killed_goes_on_and_ends_the_same(early_stopping, augment, checkpoint, tmp_path, monkeypatch):
     given = settings(
-        checkpoint, REVIEWS, tmp_path, "whole", seeds=[0, 1], early_stopping=early_stopping,
+        checkpoint, REVIEWS, tmp_path, "whole", seeds=[0, 1], early_stopping=early_stopping, augment=augment,
         training={"num_train_epochs": 3}, metric="loss",
     )  # fmt: skip
     whole = finetune(given)
@@ -388,6 +388,10 @@ def test_recipes_that_ship_can_be_built(name, tmp_path):
         ({"dtype": "int8"}, "`dtype` must be bfloat16 or float32, got 'int8'"),
         ({"metric": "bleu"}, r"`metric` must be one of \['accuracy', .*'loss'\] for text-classification, got 'bleu'"),
         ({"max_length": 4}, "`max_length` must be from 8 to 64 tokens"),
+        (
+            {"augment": {"mixup": 0.4}, "task": "text-generation", "columns": {"text": "review"}},
+            "`mixup` mixes sentence vectors",
+        ),
         ({"early_stopping": 0}, "`early_stopping` must be at least 1 evaluation, got 0"),
         ({"early_stopping": 1, "training": {"eval_strategy": "no"}}, "`early_stopping` needs evaluations"),
         ({"limit": 1}, "`limit` must be at least 2 rows"),
