@@ -89,7 +89,8 @@ def translation() -> str:
     lines = [
         f"Multi30k, English to German: {found['train_rows']:,} pairs, {found['settings']['epochs']} epochs, {minutes:.0f} minutes of "
         f"processor time ({on_machine(found)}), everything from random weights. Test of 2016 ({found['test_rows']:,} pairs), "
-        f"{found['settings']['beams']} beams: **BLEU {found['test']['bleu']:.1f}, chrF {found['test']['chrf']:.1f}**.",
+        f"{found['settings']['beams']} beams: **BLEU {found['test']['bleu']:.1f}, chrF {found['test']['chrf']:.1f}**, without a beam {found['test_without_beam']['bleu']:.1f} and "
+        f"{found['test_without_beam']['chrf']:.1f}.",
         "",
         "| epoch | BLEU, validation | chrF | nats a token |",
         "|---:|---:|---:|---:|",

@@ -120,20 +120,25 @@ def main() -> None:
     run = finetune(settings)["runs"]["0"]
     seconds = processor_seconds() - before
     pairs = read_examples(str(test))
-    found = predict(
-        str(options.work / "run"), str(test), options={"num_beams": BEAMS}, show_progress=sys.stderr.isatty()
-    )
-    predictions = [row["prediction"] for row in found]
-    references = [row["translation"]["de"] for row in pairs]
+    scores, predictions = {}, []
+    for beams in (1, BEAMS):
+        rows = predict(
+            str(options.work / "run"), str(test), options={"num_beams": beams}, show_progress=sys.stderr.isatty()
+        )
+        predictions = [row["prediction"] for row in rows]
+        scores[beams] = {
+            name: load_metric(metric).compute(
+                predictions=predictions, references=[row["translation"]["de"] for row in pairs]
+            )["score"]
+            for name, metric in (("bleu", "sacrebleu"), ("chrf", "chrf"))
+        }
     result = {
         "settings": settings.training | {"epochs": options.epochs, "vocab_size": VOCAB_SIZE, "beams": BEAMS},
         "train_rows": len(train_rows),
         "test_rows": len(pairs),
         "processor_seconds": seconds,
-        "test": {
-            name: load_metric(metric).compute(predictions=predictions, references=references)["score"]
-            for name, metric in (("bleu", "sacrebleu"), ("chrf", "chrf"))
-        },
+        "test": scores[BEAMS],
+        "test_without_beam": scores[1],
         "curve": run["curve"],
         "samples": samples(pairs, predictions),
     }

@@ -8,6 +8,7 @@ from transformers import GenerationConfig
 from transformers.utils import logging
 
 from electra_plus.data.chunking import split_sentences, without_surrogates
+from electra_plus.data.detokenization import decoded
 from electra_plus.pipelines.long_text import longest_row
 from electra_plus.pipelines.token_budget import Row, TokenBudgetPipeline
 
@@ -191,7 +192,7 @@ class MachineTranslationPipeline(TokenBudgetPipeline):
 
     def postprocess(self, model_outputs: list[Row]) -> dict[str, str]:
         pieces = [
-            self.target_tokenizer.decode(outputs["sequences"][0], skip_special_tokens=True).strip()
+            decoded(self.target_tokenizer, outputs["sequences"][0])
             for outputs in model_outputs
             if outputs["sequences"] is not None
         ]

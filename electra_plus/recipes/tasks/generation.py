@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from electra_plus.data.detokenization import decoded
 from electra_plus.data.example_files import Row
 from electra_plus.recipes.tasks.task import Encoded, Task
 
@@ -106,9 +107,8 @@ class TextGeneration(Task):
                         else tokenizer.eos_token_id,
                         **draw,
                     )
-                    texts = tokenizer.batch_decode(written[:, length:], skip_special_tokens=True)
-                    for number, text in zip(numbers, texts, strict=True):
-                        found[number] = {"prediction": text}
+                    for number, tokens in zip(numbers, written[:, length:], strict=True):
+                        found[number] = {"prediction": decoded(tokenizer, tokens)}
                     if on_done is not None:
                         on_done(len(numbers))
         return found
