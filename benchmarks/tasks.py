@@ -32,6 +32,7 @@ from machine import measured_rows
 
 from electra_plus import ElectraPlusConfig, ElectraPlusForMaskedLM
 from electra_plus.conversion.stock import to_stock
+from electra_plus.data.detokenization import decoded
 from electra_plus.data.examples import read_examples
 from electra_plus.recipes.evaluation.loading import read_config, read_tokenizer
 from electra_plus.recipes.finetuning import FineTuningSettings, default_training, finetune, prepared_task
@@ -154,10 +155,12 @@ class StockTrainer(transformers.Trainer):
 def stock_scores(task, model, tokenizer, examples, encoded) -> dict[str, float]:
     """Score in batches in the rows' order, as `Trainer.evaluate` does; translations are written by `generate`."""
     model.eval()
-    scores, loss = [], 0.0
+    found, loss = [], 0.0
     for start in range(0, len(encoded.rows), EVALUATION_ROWS):
         rows = encoded.rows[start : start + EVALUATION_ROWS]
         batch = task.pad(rows, tokenizer.pad_token_id)
+        outputs = model(**batch)
+        loss += outputs.loss.item() * len(rows) / len(encoded.rows)
         if task.name == "translation":
             ids = model.generate(
                 batch["input_ids"],
@@ -165,15 +168,13 @@ def stock_scores(task, model, tokenizer, examples, encoded) -> dict[str, float]:
                 num_beams=task.num_beams,
                 max_new_tokens=task.max_length,
             )
-            scores += [{"prediction": text} for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
-            continue
-        outputs = model(**batch)
-        loss += outputs.loss.item() * len(rows)
-        scores += list(task.scores_of(outputs).float().numpy())
-    if (by_loss := task.judge_loss(loss / len(encoded.rows))) is not None:
-        return by_loss
-    predictions = scores if task.name == "translation" else task.decode(scores, encoded, examples)
-    return task.judge(predictions, examples)
+            found += [{"prediction": decoded(tokenizer, one)} for one in ids]
+        else:
+            found += list(task.scores_of(outputs).float().numpy())
+    if (by_loss := task.judge_loss(loss)) is not None:
+        return {**by_loss, "loss": loss}
+    predictions = found if task.name == "translation" else task.decode(found, encoded, examples)
+    return {**task.judge(predictions, examples), "loss": loss}
 
 
 def stock(settings: FineTuningSettings, folder: Path) -> dict:
@@ -206,8 +207,13 @@ def stock(settings: FineTuningSettings, folder: Path) -> dict:
     }
     trainer.pop_callback(transformers.PrinterCallback)
     trainer.train()
-    score = trainer.score(trainer.model)[f"eval_{metric}"]
-    return {"metric": metric, "score": score, **_speed(task, train.rows, trainer.args.num_train_epochs, started)}
+    scores = {name.removeprefix("eval_"): score for name, score in trainer.score(trainer.model).items()}
+    return {
+        "metric": metric,
+        "score": scores[metric],
+        "scores": scores,
+        **_speed(task, train.rows, trainer.args.num_train_epochs, started),
+    }
 
 
 def _speed(task, rows: list[dict], epochs: float, started: float) -> dict[str, float]:
@@ -294,8 +300,8 @@ def main() -> None:
     encoder_folder("bilingual", options)
     wanted = [
         {"case": name, "arm": arm, "seed": seed, "train_rows": CASES[name].train_rows or 0}
+        for seed in options.seeds  # every case once, then again
         for name in options.cases
-        for seed in options.seeds
         for arm in CASES[name].arms
         if seed == options.seeds[0] or not arm.endswith("float32")  # what the precision changes is seen in one
     ]
