@@ -27,6 +27,15 @@ def _deterministic():
     torch.manual_seed(0)
 
 
+@pytest.fixture
+def one_thread():
+    """Models this small lose time by threads, a lot of it where other processes share the cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def tokenizer():
     """A WordPiece tokenizer of 99 tokens, the vocabulary of the test configurations."""

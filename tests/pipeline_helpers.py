@@ -11,6 +11,17 @@ from model_helpers import joint_config, small_config
 import electra_plus
 from electra_plus.data.tokenization import train_wordpiece_tokenizer
 
+# Begins the code of a process in which this package cannot be found.
+WITHOUT_PACKAGE = """
+import json, sys
+
+class Without:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "electra_plus":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Without())
+"""
 SENTENCES = (
     "The film opens in a small town by the sea.",
     "Nobody there has seen the captain for years.",

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pyarrow
 import pytest
-import torch
 import transformers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,6 +20,8 @@ import electra_plus
 from electra_plus.cli.main import main
 from electra_plus.recipes import finetuning, prediction
 from electra_plus.recipes.tasks import TASKS, task_class
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 FEW = settings(
     max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -90,14 +91,6 @@ def labels_of(task: str) -> dict:
         "label2id": {name: i for i, name in enumerate(names[task])},
         **kind,
     }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from model_helpers import joint_config
@@ -16,13 +15,7 @@ from electra_plus.recipes.settings import recipe_file
 from electra_plus.recipes.tasks import TASKS, make_task
 from electra_plus.training.arguments import ElectraPlusTrainingArguments
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from pipeline_helpers import LONG, SHORT, assert_same, build, make_pipe, marian, stock, translator
+from pipeline_helpers import LONG, SHORT, WITHOUT_PACKAGE, assert_same, build, make_pipe, marian, stock, translator
 
 from electra_plus.models.modeling_electra_plus_encoder_decoder import ElectraPlusEncoderDecoderModel
 from electra_plus.pipelines.travelling import carry_code, files_of, save_with_code, with_flat_imports
@@ -27,15 +27,9 @@ CASES = {
     "stock detector": ("replaced-token-detection", lambda: stock("PreTraining"), {"inputs": SHORT}),
 }
 
-ELSEWHERE = """
-import json, sys
-
-class Without:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "electra_plus":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Without())
+ELSEWHERE = (
+    WITHOUT_PACKAGE
+    + """
 import transformers
 
 asked, joint = json.loads(sys.argv[1])
@@ -49,6 +43,7 @@ for folder, (task, arguments) in asked.items():
 assert not any(name.split(".")[0] == "electra_plus" for name in sys.modules)
 print(json.dumps(answers))
 """
+)
 
 
 def test_saved_pipelines_answer_the_same_without_the_package(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 import torch
 import transformers
 from model_helpers import joint_config
-from pipeline_helpers import assert_same
+from pipeline_helpers import WITHOUT_PACKAGE, assert_same
 
 import electra_plus
 from electra_plus.cli.main import build_parser
@@ -48,15 +48,9 @@ KINDS = {
         [{"text": "the cat sat on the mat"}] * 12, "text-generation", {"text_inputs": "the cat", "max_new_tokens": 4, "do_sample": False},
     ),
 }  # fmt: skip
-ELSEWHERE = """
-import json, sys
-
-class Without:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "electra_plus":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Without())
+ELSEWHERE = (
+    WITHOUT_PACKAGE
+    + """
 import torch, transformers
 
 folder, task, arguments = json.loads(sys.argv[1])
@@ -68,6 +62,7 @@ else:
 assert not any(name.split(".")[0] == "electra_plus" for name in sys.modules)
 print(json.dumps(found, default=float))
 """
+)
 
 
 @pytest.fixture(scope="module")

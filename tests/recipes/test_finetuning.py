@@ -20,6 +20,8 @@ from electra_plus.recipes.settings import load_settings, recipe_file, training_a
 from electra_plus.recipes.tasks import TASKS, task_class
 from electra_plus.training.arguments import ElectraPlusTrainingArguments
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 REVIEWS = [
     {"review": f"{text} {index}", "label": label}
     for index in range(12)
@@ -61,14 +63,6 @@ LEARNED = {
 
 # for runs whose end alone matters: evaluations and checkpoints of every epoch would take most of their time
 ONLY_THE_END = {"eval_strategy": "no", "save_strategy": "no"}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,8 @@ from electra_plus import ElectraPlusForPreTraining
 
 
 @pytest.fixture(autouse=True)
-def _one_thread():
-    """Models this small lose time by threads, a lot of it where other processes share the cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _one_thread(one_thread):
+    """Every test here runs models."""
 
 
 @pytest.fixture(scope="session")
