@@ -86,13 +86,13 @@ CASES = {
     "sentiment-en, own": Case("sentiment-en", "english", 300, 200, **SST2),
     "ner-en, own": Case("ner-en", "english", 200, 200, dataset="wikiann_en"),
     "sentiment-en, more rows": Case("sentiment-en", "minilm", 20000, 436, **SST2, arms=ALONE),
-    "sentiment-zh, more rows": Case("sentiment-zh", "chinese", 3000, 500, dataset="chnsenticorp", arms=ALONE),
-    "topic-zh, more rows": Case("topic-zh", "chinese", None, 1000, dataset="thucnews_titles", arms=ALONE),
-    "pairs, more rows": Case("pairs", "minilm", None, 408, dataset="mrpc", arms=ALONE),
+    "sentiment-zh, more rows": Case("sentiment-zh", "chinese", 1000, 500, dataset="chnsenticorp", arms=ALONE),
+    "topic-zh, more rows": Case("topic-zh", "chinese", 5000, 1000, dataset="thucnews_titles", arms=ALONE),
+    "pairs, more rows": Case("pairs", "minilm", 2000, 408, dataset="mrpc", arms=ALONE),
     "ner-en, more rows": Case("ner-en", "minilm", None, 1000, dataset="wikiann_en", arms=ALONE),
-    "ner-zh, more rows": Case("ner-zh", "chinese", 4000, 400, **CLUENER, arms=ALONE),
-    "qa-en, more rows": Case("qa-en", "minilm", 3000, 400, dataset="squad_v1.1_dev", arms=ALONE),
-    "qa-zh, more rows": Case("qa-zh", "chinese", 800, 200, **CMRC, arms=ALONE),
+    "ner-zh, more rows": Case("ner-zh", "chinese", 1500, 400, **CLUENER, arms=ALONE),
+    "qa-en, more rows": Case("qa-en", "minilm", 800, 300, dataset="squad_v1.1_dev", arms=ALONE),
+    "qa-zh, more rows": Case("qa-zh", "chinese", 150, 100, **CMRC, arms=ALONE),
 }  # fmt: skip
 
 
