@@ -10,7 +10,7 @@ For each recipe, on the same rows, epochs, batches, warm-up and length:
 
 Each evaluates and saves after each epoch and scores the best. Seconds are of the process's processor time from rows in memory to that
 score, on one thread, so that other work on the machine counts little; tokens a second are those trained on in these seconds.
-`more rows` are the recipes on as many rows as a quarter of an hour takes, ours alone.
+`more rows` are the recipes on as many rows as some minutes take, ours alone.
 
     python benchmarks/tasks.py --data DATA --minilm MINILM --english SMALL_EN --chinese SMALL_ZH --bilingual TOKENIZER_EN_DE
 
