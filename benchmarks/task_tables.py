@@ -36,12 +36,12 @@ def tasks() -> str:
     seeds = max(len(rows) for arms in compared.values() for rows in arms.values())
     lines = [
         f"Fine-tuning recipes beside stock classes with the same weights in the stock `Trainer` (float32, as it comes), on few rows, "
-        f"{seeds} seeds: the score of the best epoch on held-out rows, mean and standard deviation over seeds; seconds of processor time "
+        f"up to {seeds} seeds: the score of the best epoch on held-out rows, mean and standard deviation over seeds; seconds of processor time "
         "of one thread from rows in memory to that score, with an evaluation and a checkpoint after each epoch; the speed is the ratio "
         f"for each seed, its median and range ({on_machine(found)}; a machine shared with other work):",
         "",
-        "| recipe | encoder | rows | metric | electra_plus | stock | seconds | stock | tokens/s | stock | speed | speed, float32 |",
-        "|---|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| recipe | encoder | rows | seeds | metric | electra_plus | stock | seconds | stock | tokens/s | stock | speed | speed, float32 |",
+        "|---|---|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for case, arms in compared.items():
         own, stock, same = arms["electra_plus"], arms["stock"], arms.get("electra_plus, float32", [])
@@ -58,7 +58,7 @@ def tasks() -> str:
         if metric == "bleu":  # nothing yet after so few pairs
             metric, key = "nats a token", "loss"
         lines.append(
-            f"| `{recipe}` | {ENCODERS[own[0]['encoder']]} | {own[0]['train_rows']:,} | {metric} | "
+            f"| `{recipe}` | {ENCODERS[own[0]['encoder']]} | {own[0]['train_rows']:,} | {len(stock)} | {metric} | "
             f"{score([row['scores'][key] for row in own])} | {score([row['scores'][key] for row in stock])} | {' | '.join(medians)} | "
             f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) | "
             f"{statistics.median(in_float32):.2f} |"
