@@ -29,7 +29,7 @@ from pathlib import Path
 
 import torch
 import transformers
-from machine import measured_rows
+from machine import measured_rows, write_rows
 
 from electra_plus.data.examples import read_examples
 from electra_plus.recipes.finetuning import FineTuningSettings, finetune
@@ -103,11 +103,6 @@ def near_words(model: str) -> dict[str, list[str]]:
             if near:
                 found[words[own][0]] = near[:NEIGHBOURS]
     return found
-
-
-def write_rows(rows: list[dict], file: Path) -> None:
-    """Write rows as json lines."""
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def prepare(options: argparse.Namespace) -> None:

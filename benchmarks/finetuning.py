@@ -9,14 +9,13 @@ Rounds are interleaved, one seed each.
 """
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
 
 import torch
 import transformers
-from machine import save_result
+from machine import save_result, write_rows
 
 from electra_plus.data.examples import read_examples
 from electra_plus.recipes.finetuning import FineTuningSettings, finetune
@@ -83,7 +82,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder, name) for name in ("train.jsonl", "validation.jsonl")]
         for file, rows in zip(files, (train, validation), strict=True):
-            file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+            write_rows(rows, file)
         arms = {
             "stock": lambda seed: stock(given.model, train, validation, seed, bf16=False),
             "stock, bfloat16": lambda seed: stock(given.model, train, validation, seed, bf16=True),

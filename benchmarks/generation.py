@@ -10,13 +10,13 @@ and continuations, likeliest words and drawn ones. On one thread; a row each, re
 
 import argparse
 import json
-import os
 import tempfile
+import time
 from pathlib import Path
 
 import torch
 import transformers
-from machine import measured_rows
+from machine import measured_rows, write_rows
 
 from electra_plus.data.examples import read_examples
 from electra_plus.recipes.finetuning import FineTuningSettings, finetune
@@ -43,7 +43,7 @@ def write_texts(source: Path, folder: Path, characters: int) -> tuple[Path, Path
         total += len(row["text"])
     files = folder / "train.jsonl", folder / "validation.jsonl"
     for file, rows in zip(files, ([r for i, r in enumerate(kept) if i % HELD_OUT], kept[::HELD_OUT]), strict=True):
-        file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        write_rows(rows, file)
     return files
 
 
@@ -61,10 +61,10 @@ def run(language: str, options: argparse.Namespace) -> dict:
             "output_dir": f"{work}/run",
         }
         given["training"] = {"disable_tqdm": True, "use_cpu": True}
-        before = sum(os.times()[:2])
+        before = time.process_time()
         figures = finetune(load_settings(FineTuningSettings, None, given, recipe_file("generation", "finetuning")))
         row = {
-            "processor_seconds": sum(os.times()[:2]) - before,
+            "processor_seconds": time.process_time() - before,
             "perplexity": figures["validation"]["perplexity"]["mean"],
             "curve": figures["runs"]["0"]["curve"],
             "samples": {},

@@ -47,6 +47,11 @@ def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
+def write_rows(rows: list[dict], file: Path) -> None:
+    """Write rows as json lines."""
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
 def printed_by_fresh_process(code: str) -> int:
     """Run code that may import the benchmarks in an interpreter of its own; return the number it prints."""
     code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n{code}"

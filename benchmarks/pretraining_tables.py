@@ -2,7 +2,7 @@
 
 import statistics
 
-from table_parts import on_machine, result, spread
+from table_parts import on_machine, result, spread, with_range
 
 from electra_plus.recipes.quickstart_report import gains
 
@@ -36,8 +36,7 @@ def costs() -> str:
             median, ratios = statistics.median(step["seconds"][kind]), step["speed_ratio"][kind]
             memory = step["resident_growth_bytes"].get(kind)
             lines.append(
-                f"| {name} | {median:.2f} | {tokens / median:,.0f} | {statistics.median(ratios):.2f} "
-                f"({min(ratios):.2f} to {max(ratios):.2f}) | {f'{memory / 2**30:.2f} GiB' if memory else ''} |"
+                f"| {name} | {median:.2f} | {tokens / median:,.0f} | {with_range(ratios)} | {f'{memory / 2**30:.2f} GiB' if memory else ''} |"
             )
     lines += [
         "",

@@ -2,7 +2,7 @@
 
 import statistics
 
-from table_parts import on_machine, result, spread
+from table_parts import on_machine, result, spread, with_range
 
 ENCODERS = {
     "minilm": "MiniLM",
@@ -10,7 +10,6 @@ ENCODERS = {
     "chinese": "small Chinese",
     "bilingual": "random, 3 layers",
 }
-HUNDREDTHS = ("accuracy", "f1_macro")  # metrics from 0 to 1; others are shown with one digit
 
 
 def score(values: list[float]) -> str:
@@ -60,8 +59,7 @@ def tasks() -> str:
         lines.append(
             f"| `{recipe}` | {ENCODERS[own[0]['encoder']]} | {own[0]['train_rows']:,} | {len(stock)} | {metric} | "
             f"{score([row['scores'][key] for row in own])} | {score([row['scores'][key] for row in stock])} | {' | '.join(medians)} | "
-            f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) | "
-            f"{statistics.median(in_float32):.2f} |"
+            f"{with_range(ratios)} | {statistics.median(in_float32):.2f} |"
         )
     if whole:
         lines += [
@@ -189,7 +187,7 @@ def finetuning() -> str:
         seconds = found["arms"][arm]["seconds"]
         ratios = [other / own for other, own in zip(first, seconds, strict=True)]
         lines.append(
-            f"| {name} | {statistics.median(seconds):.0f} | {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) | "
+            f"| {name} | {statistics.median(seconds):.0f} | {with_range(ratios)} | "
             f"{spread(found['arms'][arm]['accuracy'])} |"
         )
     return "\n".join(lines)
@@ -245,8 +243,7 @@ def pipelines() -> str:
         for name, title in names.items():
             seconds, ratios = statistics.median(measured["seconds"][name]), measured["speed_ratio"][name]
             lines.append(
-                f"| {task} | {title} | {seconds:.2f} | {found['num_texts'] / seconds:.0f} | "
-                f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |"
+                f"| {task} | {title} | {seconds:.2f} | {found['num_texts'] / seconds:.0f} | {with_range(ratios)} |"
             )
     alone = [
         statistics.median(a / b for a, b in zip(one["stock"], one["electra_plus, electra_plus model"], strict=True))

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import torch
 import transformers
-from machine import measured_rows
+from machine import measured_rows, write_rows
 
 from electra_plus import ElectraPlusConfig, ElectraPlusForMaskedLM
 from electra_plus.conversion.stock import to_stock
@@ -96,7 +96,7 @@ CASES = {
 }  # fmt: skip
 
 
-def write_rows(case: Case, data: Path, folder: Path) -> tuple[Path, Path]:
+def write_case(case: Case, data: Path, folder: Path) -> tuple[Path, Path]:
     """Write the rows of a case, the same for every arm and seed; without a validation file, rows behind the training rows."""
     train = read_examples(str(data / case.dataset / case.train))
     if case.validation:
@@ -107,7 +107,7 @@ def write_rows(case: Case, data: Path, folder: Path) -> tuple[Path, Path]:
         train, validation = both[: case.train_rows], both[case.train_rows :]
     files = folder / "train.jsonl", folder / "validation.jsonl"
     for file, rows in zip(files, (train, validation), strict=True):
-        file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        write_rows(rows, file)
     return files
 
 
@@ -177,15 +177,21 @@ def stock_scores(task, model, tokenizer, examples, encoded) -> dict[str, float]:
     return {**task.judge(predictions, examples), "loss": loss}
 
 
+def prepared(settings: FineTuningSettings) -> tuple:
+    """Return what both arms work with: rows, tokenizer, task, and the training arguments of the recipe."""
+    data = read_task_data(settings.train_file, settings.validation_file, task=settings.task)
+    config = read_config(settings.model)
+    tokenizer = read_tokenizer(settings.model, config)
+    task = prepared_task(settings, data, config, tokenizer)
+    return data, tokenizer, task, {**default_training(settings, task, config), **settings.training}
+
+
 def stock(settings: FineTuningSettings, folder: Path) -> dict:
     """Fine-tune the stock class in the stock trainer; return the figures of a row."""
-    data = read_task_data(settings.train_file, settings.validation_file, task=settings.task)
-    config, tokenizer = read_config(settings.model), read_tokenizer(settings.model, read_config(settings.model))
-    task = prepared_task(settings, data, config, tokenizer)
+    data, tokenizer, task, recipe = prepared(settings)
     started = time.process_time()
     transformers.set_seed(settings.seeds[0])
     train, validation = (task.encode(split.examples, tokenizer) for split in (data.train, data.validation))
-    recipe = {**default_training(settings, task, config), **settings.training}
     rate = STOCK_RATE.get(task.name, DEFAULT_STOCK_RATE) or recipe["learning_rate"]
     same = ("per_device_train_batch_size", "num_train_epochs", "warmup_steps", "weight_decay", "max_grad_norm", "seed")
     metric = settings.metric or task.metrics[0]
@@ -224,17 +230,14 @@ def _speed(task, rows: list[dict], epochs: float, started: float) -> dict[str, f
 
 def ours(settings: FineTuningSettings) -> dict:
     """Run the recipe; return the figures of a row."""
-    data = read_task_data(settings.train_file, settings.validation_file, task=settings.task)
-    config, tokenizer = read_config(settings.model), read_tokenizer(settings.model, read_config(settings.model))
-    task = prepared_task(settings, data, config, tokenizer)
+    data, tokenizer, task, recipe = prepared(settings)
     rows = task.encode(data.train.examples, tokenizer).rows
     started = time.process_time()
     figures = finetune(settings)
-    epochs = {**default_training(settings, task, config), **settings.training}["num_train_epochs"]
     metric = figures["metric"]
     return {
         "metric": metric, "score": figures["validation"][metric]["mean"], "scores": {name: of["mean"] for name, of in figures["validation"].items()},
-        **_speed(task, rows, epochs, started),
+        **_speed(task, rows, recipe["num_train_epochs"], started),
     }  # fmt: skip
 
 
@@ -245,7 +248,7 @@ def run(name: str, arm: str, seed: int, options: argparse.Namespace) -> dict:
     transformers.logging.disable_progress_bar()
     case = CASES[name]
     with tempfile.TemporaryDirectory() as work:
-        files = write_rows(case, options.data, Path(work))
+        files = write_case(case, options.data, Path(work))
         num_rows = files[0].read_text(encoding="utf-8").count("\n")
         of_case = {"encoder": case.encoder, "dataset": case.dataset, "num_rows": num_rows}
         settings = settings_of(case, encoder_folder(case.encoder, options), files, Path(work, "run"), seed)

@@ -10,14 +10,13 @@ translations that come nearest to and farthest from their references, and draws 
 """
 
 import argparse
-import json
-import os
 import sys
+import time
 from pathlib import Path
 
 import torch
 import transformers
-from machine import RESULTS, save_result
+from machine import RESULTS, save_result, write_rows
 
 from electra_plus import ElectraPlusConfig, ElectraPlusForPreTraining
 from electra_plus.data.examples import read_examples
@@ -104,8 +103,7 @@ def main() -> None:
     train_rows = read_examples(str(train))
     model = fresh_model(train_rows, options.work)
     some = options.work / "validation.jsonl"
-    rows = limited(read_examples(str(validation)), VALIDATION_ROWS)
-    some.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_rows(limited(read_examples(str(validation)), VALIDATION_ROWS), some)
     settings = load_settings(
         FineTuningSettings,
         None,
@@ -116,9 +114,9 @@ def main() -> None:
         },
         recipe_file("translation-en-de", "finetuning"),
     )  # fmt: skip
-    before = processor_seconds()
+    started = time.process_time()
     run = finetune(settings)["runs"]["0"]
-    seconds = processor_seconds() - before
+    seconds = time.process_time() - started
     pairs = read_examples(str(test))
     scores, predictions = {}, []
     for beams in (1, BEAMS):
@@ -145,11 +143,6 @@ def main() -> None:
     print({"test": result["test"], "processor_seconds": seconds})
     draw(run["curve"], RESULTS / "translation.png")
     print(save_result("translation", result))
-
-
-def processor_seconds() -> float:
-    """Return the processor time of this process so far."""
-    return sum(os.times()[:2])
 
 
 if __name__ == "__main__":
