@@ -3,7 +3,7 @@ Do transformers' example scripts take our folders as they are, and what do they 
 
     electra-plus convert --model BERT --to electra-plus --output ours
     electra-plus convert --model ours --to stock --output stock
-    python -c "from electra_plus.pipelines import carry_code; carry_code('ours')"
+    python -c "from electra_plus.hub import carry_code; carry_code('ours')"
     python benchmarks/example_scripts.py --scripts transformers/examples/pytorch --model ours --stock stock --data DATA --name BERT
 
 `--scripts` is a checkout's folder, or a flat one, with run_glue.py, run_ner.py, run_qa.py (and trainer_qa.py, utils_qa.py) and

@@ -16,7 +16,6 @@ from electra_plus.pipelines.long_text import LongTextClassificationPipeline, Lon
 from electra_plus.pipelines.question_answering import ExtractiveQuestionAnsweringPipeline
 from electra_plus.pipelines.replaced_tokens import AutoModelForReplacedTokenDetection, ReplacedTokenDetectionPipeline
 from electra_plus.pipelines.translation import MachineTranslationPipeline
-from electra_plus.pipelines.travelling import carry_code, save_with_code
 
 # Tasks that transformers does not have: the class, and what loads its models. `transformers.pipeline` knows them too.
 OWN_TASKS: dict[str, tuple[type[Pipeline], type]] = {
@@ -80,7 +79,5 @@ __all__ = [
     "LongTokenClassificationPipeline",
     "MachineTranslationPipeline",
     "ReplacedTokenDetectionPipeline",
-    "carry_code",
     "pipeline",
-    "save_with_code",
 ]

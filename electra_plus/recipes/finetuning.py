@@ -14,7 +14,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from electra_plus.conversion.folders import refuse_file
 from electra_plus.data.example_files import Row
-from electra_plus.pipelines.travelling import carry_code
+from electra_plus.hub.carried_code import carry_code
 from electra_plus.recipes.augmenting import make_augmentation
 from electra_plus.recipes.evaluation.loading import MODEL_TYPES, fingerprint, longest_input, read_config, read_tokenizer
 from electra_plus.recipes.evaluation.report import table, versions, write_json
@@ -101,7 +101,7 @@ class FineTuningSettings:
             device is fast at it.
         carry_code (`bool`, *optional*, defaults to `False`):
             Put the code of the model, and of a pipeline of ours for the task, into the folder, which then opens without this
-            package; see [`~electra_plus.pipelines.carry_code`].
+            package; see [`~electra_plus.hub.carry_code`].
         training (`dict`, *optional*): Arguments of [`ElectraPlusTrainingArguments`] under their own names.
     """
 

@@ -14,8 +14,7 @@ from pipeline_helpers import WITHOUT_PACKAGE, assert_same
 import electra_plus
 from electra_plus.cli.main import build_parser
 from electra_plus.cli.tasks import _finetune
-from electra_plus.pipelines import carry_code
-from electra_plus.pipelines.travelling import OLD_NAMES
+from electra_plus.hub.carried_code import OLD_NAMES, carry_code
 from electra_plus.recipes.finetuning import FineTuningSettings, finetune
 from electra_plus.recipes.tasks import TASKS
 

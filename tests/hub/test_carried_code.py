@@ -7,8 +7,8 @@ import sys
 import pytest
 from pipeline_helpers import LONG, SHORT, WITHOUT_PACKAGE, assert_same, build, make_pipe, marian, stock, translator
 
+from electra_plus.hub.carried_code import carry_code, files_of, save_with_code, with_flat_imports
 from electra_plus.models.modeling_electra_plus_encoder_decoder import ElectraPlusEncoderDecoderModel
-from electra_plus.pipelines.travelling import carry_code, files_of, save_with_code, with_flat_imports
 from electra_plus.registration import HEADS, auto_map_for
 
 # What each folder holds, and what is asked of it.

@@ -15,6 +15,7 @@ from typing import Any
 from transformers import Pipeline
 
 from electra_plus.models.configuration_electra_plus import ElectraPlusConfig
+from electra_plus.pipelines import OWN_TASKS
 from electra_plus.registration import auto_map_for
 
 PACKAGE = "electra_plus"
@@ -138,8 +139,6 @@ def carry_code(folder: str | Path, task: str | None = None) -> Path:
     transformers.pipeline("token-classification", "tagger", trust_remote_code=True)
     ```
     """
-    from electra_plus.pipelines import OWN_TASKS
-
     if task is not None and task not in LOADERS:
         raise ValueError(f"`task` must be one of {list(LOADERS)} or None, got {task!r}.")
     folder = Path(folder)
