@@ -12,10 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from transformers import Pipeline
-
 from electra_plus.models.configuration_electra_plus import ElectraPlusConfig
-from electra_plus.pipelines import OWN_TASKS
+from electra_plus.pipelines import OWN_TASKS, task_of_class
 from electra_plus.registration import auto_map_for
 
 PACKAGE = "electra_plus"
@@ -26,7 +24,7 @@ LOADERS = {
     "machine-translation": "AutoModelForSeq2SeqLM",
     "replaced-token-detection": "AutoModelForPreTraining",
 }
-# Also by the name that transformers 5 dropped: what a folder calls its own, `transformers.pipeline` takes.
+# What a folder calls its own, `transformers.pipeline` takes, also a name that transformers 5 dropped: the one people know.
 OLD_NAMES = {"extractive-qa": "question-answering", "machine-translation": "translation"}
 # Of a stock encoder-decoder around models of this package, which transformers would open without looking for their code.
 ENCODER_DECODER = {
@@ -77,51 +75,18 @@ def with_flat_imports(source: str) -> str:
     return re.sub(rf"^(\s*)from {PACKAGE}\.(?:\w+\.)*(\w+) import", r"\1from .\2 import", source, flags=re.MULTILINE)
 
 
-def save_with_code(pipe: Pipeline, folder: str | Path) -> Path:
-    r"""
-    Save a pipeline of ours so that it works in a process without this package.
-
-    The folder holds model, tokenizer and the code of both, as [`carry_code`] leaves it.
-
-    Args:
-        pipe ([`Pipeline`]): With a task that transformers does not have: one of [`LOADERS`].
-        folder (`str` or `Path`): Where to save.
-
-    Returns:
-        `Path`: the folder.
-
-    Raises:
-        ValueError: The pipeline is a stock one, or its task is one that transformers has a pipeline for.
-
-    Example:
-
-    ```python
-    save_with_code(electra_plus.pipeline("replaced-token-detection", "joint"), "for-everyone")
-    # elsewhere, without the package
-    transformers.pipeline("replaced-token-detection", "for-everyone", trust_remote_code=True)
-    ```
-    """
-    if pipe.task not in LOADERS or not type(pipe).__module__.startswith(f"{PACKAGE}.pipelines."):
-        raise ValueError(
-            f"`pipe` must have one of the tasks {list(LOADERS)}, got {pipe.task!r} ({type(pipe).__name__}). For others "
-            "`save_pretrained` and `carry_code` are enough: transformers has a pipeline of its own."
-        )
-    pipe.save_pretrained(folder)
-    return carry_code(folder, pipe.task)
-
-
 def carry_code(folder: str | Path, task: str | None = None) -> Path:
     r"""
     Put the code of a saved model beside it, so that transformers opens the folder without this package.
 
     `config.json` then names in `auto_map` the classes for all Auto classes, and in `custom_pipelines` the pipeline of a task of
-    ours. Where the package is installed it is used instead, and nothing has to be trusted but the pipeline of `task`, for which
-    `transformers.pipeline` asks for `trust_remote_code=True` there too (`electra_plus.pipeline` does not).
+    ours. Where the package is installed it is used instead, and nothing has to be trusted.
 
     Args:
         folder (`str` or `Path`): What `save_pretrained` wrote: a model of this package, a stock encoder-decoder of two of them,
             or, with a `task`, a stock model.
-        task (`str`, *optional*): One of [`LOADERS`]. `None` leaves pipelines to transformers.
+        task (`str`, *optional*):
+            One of [`LOADERS`]. `None` is the one of the model's class; no pipeline comes along where transformers has its own.
 
     Returns:
         `Path`: the folder.
@@ -148,6 +113,8 @@ def carry_code(folder: str | Path, task: str | None = None) -> Path:
         )
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     auto_map = _auto_map(config)
+    if auto_map and task is None:
+        task = own_task(config)
     if not auto_map and task is None:
         raise ValueError(
             f"`folder` ({str(folder)!r}) holds a stock model ({config.get('model_type')!r}), which needs no code of this package."
@@ -161,13 +128,20 @@ def carry_code(folder: str | Path, task: str | None = None) -> Path:
         module = pipeline_class.__module__
         files |= files_of(module)
         info = {"impl": f"{module.rsplit('.', 1)[-1]}.{pipeline_class.__name__}", "pt": [LOADERS[task]], "type": "text"}
-        config["custom_pipelines"] = {name: info for name in (task, OLD_NAMES.get(task)) if name}
+        # one name: of several, `transformers.pipeline(model=folder)` would not know which is meant
+        config["custom_pipelines"] = {OLD_NAMES.get(task, task): info}
     for name, source in files.items():
         (folder / name).write_text(source, encoding="utf-8")
     aside = folder / ".config.json.new"
     aside.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     aside.replace(folder / "config.json")  # last: what it names is there
     return folder
+
+
+def own_task(config: dict[str, Any]) -> str | None:
+    """Return the task of ours that the model of a `config.json` serves, `None` if transformers has a pipeline for it."""
+    task = task_of_class((config.get("architectures") or [""])[0])
+    return task if task in LOADERS else None
 
 
 def _auto_map(config: dict[str, Any]) -> dict[str, str]:

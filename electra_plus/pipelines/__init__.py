@@ -8,6 +8,7 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     Pipeline,
+    PreTrainedConfig,
     PreTrainedModel,
 )
 from transformers.pipelines import PIPELINE_REGISTRY
@@ -16,6 +17,7 @@ from electra_plus.pipelines.long_text import LongTextClassificationPipeline, Lon
 from electra_plus.pipelines.question_answering import ExtractiveQuestionAnsweringPipeline
 from electra_plus.pipelines.replaced_tokens import AutoModelForReplacedTokenDetection, ReplacedTokenDetectionPipeline
 from electra_plus.pipelines.translation import MachineTranslationPipeline
+from electra_plus.registration import HEADS
 
 # Tasks that transformers does not have: the class, and what loads its models. `transformers.pipeline` knows them too.
 OWN_TASKS: dict[str, tuple[type[Pipeline], type]] = {
@@ -29,6 +31,15 @@ PIPELINES: dict[str, type[Pipeline]] = {
     "text-classification": LongTextClassificationPipeline,
     "token-classification": LongTokenClassificationPipeline,
     **{task: pipeline_class for task, (pipeline_class, _) in OWN_TASKS.items()},
+}
+# What a class is for where transformers has no pipeline for it.
+OWN_TASKS_OF_CLASSES = {
+    "ElectraPlusForPreTraining": "replaced-token-detection",
+    "ElectraPlusForReplacedTokenDetection": "replaced-token-detection",
+    "ElectraPlusForLongSequenceClassification": "long-text-classification",
+    "ElectraPlusForQuestionAnswering": "extractive-qa",
+    "EncoderDecoderModel": "machine-translation",
+    "ElectraPlusEncoderDecoderModel": "machine-translation",
 }
 ALIASES = {
     "sentiment-analysis": "text-classification",
@@ -44,6 +55,30 @@ for _task, (_class, _loader) in OWN_TASKS.items():
     del _class._registered_impl
 
 
+def task_of_class(class_name: str) -> str | None:
+    """
+    Return the pipeline that a model class is for, `None` if there is none.
+
+    Example:
+
+    >>> task_of_class("ElectraPlusForQuestionAnswering"), task_of_class("ElectraPlusForTokenClassification")
+    ('extractive-qa', 'token-classification')
+    """
+    stock = {head.class_name: head.pipelines[0] for head in HEADS if head.pipelines}
+    return OWN_TASKS_OF_CLASSES.get(class_name) or stock.get(class_name)
+
+
+def _task_of(model: str | PreTrainedModel | None, kwargs: dict) -> str | None:
+    """Return the task of a model whose class is ours, `None` to let transformers ask the Hub."""
+    if isinstance(model, PreTrainedModel):
+        return task_of_class(type(model).__name__)
+    if model is None:
+        return None
+    of_the_hub = {name: kwargs[name] for name in ("revision", "token") if kwargs.get(name) is not None}
+    config = PreTrainedConfig.get_config_dict(model, **of_the_hub)[0]
+    return task_of_class((config.get("architectures") or [""])[0])
+
+
 def pipeline(task: str | None = None, model: str | PreTrainedModel | None = None, **kwargs) -> Pipeline:
     """
     Return `transformers.pipeline` with our classes where we have one: they read texts of any length.
@@ -51,7 +86,7 @@ def pipeline(task: str | None = None, model: str | PreTrainedModel | None = None
     Args:
         task (`str`, *optional*):
             A task of transformers, `"replaced-token-detection"`, `"long-text-classification"`, `"extractive-qa"` (also by its
-            old name `"question-answering"`) or `"machine-translation"` (`"translation"`).
+            old name `"question-answering"`) or `"machine-translation"` (`"translation"`). `None` is what the model is for.
         model (`str` or [`PreTrainedModel`], *optional*): Folder, Hub name or model, ours or stock.
         kwargs: Whatever `transformers.pipeline` takes, and the arguments of the pipeline's own call as defaults.
 
@@ -63,9 +98,11 @@ def pipeline(task: str | None = None, model: str | PreTrainedModel | None = None
     ```python
     electra_plus.pipeline("text-classification", "sentiment")(review, return_evidence=True)
     electra_plus.pipeline("question-answering", "squad")(question="Who wrote it?", context=book)
-    electra_plus.pipeline("replaced-token-detection", "joint")("the chef ate the meal")
+    electra_plus.pipeline(model="joint")("the chef ate the meal")  # the joint model's task is replaced-token-detection
     ```
     """
+    if task is None:
+        task = _task_of(model, kwargs)
     if isinstance(task, str):
         task = "machine-translation" if TRANSLATION_OF_A_PAIR.fullmatch(task) else ALIASES.get(task, task)
     kwargs.setdefault("pipeline_class", PIPELINES.get(task))
@@ -80,4 +117,5 @@ __all__ = [
     "MachineTranslationPipeline",
     "ReplacedTokenDetectionPipeline",
     "pipeline",
+    "task_of_class",
 ]

@@ -5,9 +5,10 @@ import subprocess
 import sys
 
 import pytest
+import transformers
 from pipeline_helpers import LONG, SHORT, WITHOUT_PACKAGE, assert_same, build, make_pipe, marian, stock, translator
 
-from electra_plus.hub.carried_code import carry_code, files_of, save_with_code, with_flat_imports
+from electra_plus.hub.carried_code import OLD_NAMES, carry_code, files_of, with_flat_imports
 from electra_plus.models.modeling_electra_plus_encoder_decoder import ElectraPlusEncoderDecoderModel
 from electra_plus.registration import HEADS, auto_map_for
 
@@ -27,6 +28,7 @@ CASES = {
     "stock detector": ("replaced-token-detection", lambda: stock("PreTraining"), {"inputs": SHORT}),
 }
 
+NOT_OURS = ("stock", "marian", "stock detector")  # of which class the folder is does not say what it is for
 ELSEWHERE = (
     WITHOUT_PACKAGE
     + """
@@ -38,7 +40,7 @@ answers = {"classes": {
     for name in transformers.AutoConfig.from_pretrained(joint, trust_remote_code=True).auto_map
 }}
 for folder, (task, arguments) in asked.items():
-    pipe = transformers.pipeline(task, folder, trust_remote_code=True, device="cpu")
+    pipe = transformers.pipeline(task, model=folder, trust_remote_code=True, device="cpu")
     answers[folder] = pipe(**arguments)
 assert not any(name.split(".")[0] == "electra_plus" for name in sys.modules)
 print(json.dumps(answers))
@@ -51,13 +53,14 @@ def test_saved_pipelines_answer_the_same_without_the_package(tmp_path, monkeypat
     for name, (task, make, arguments) in CASES.items():
         pipe = make_pipe(task, make())
         expected[str(tmp_path / name)] = pipe(**arguments)
-        save_with_code(pipe, tmp_path / name)
+        pipe.save_pretrained(tmp_path / name)
+        carry_code(tmp_path / name, task if name in NOT_OURS else None)
         assert getattr(pipe.model.config, "custom_pipelines", None) is None, "the model goes on as it was"
-        asked[str(tmp_path / name)] = (task, arguments)
-    old = "question-answering", CASES["answers"][2]
-    (tmp_path / "by its old name").symlink_to(tmp_path / "answers")
-    asked[str(tmp_path / "by its old name")] = old
-    expected[str(tmp_path / "by its old name")] = expected[str(tmp_path / "answers")]
+        asked[str(tmp_path / name)] = (OLD_NAMES.get(task, task), arguments)
+    # the task is named by the folder
+    (tmp_path / "no task").symlink_to(tmp_path / "answers")
+    asked[str(tmp_path / "no task")] = None, CASES["answers"][2]
+    expected[str(tmp_path / "no task")] = expected[str(tmp_path / "answers")]
     expected["classes"] = {
         name: place.split(".")[1] for name, place in auto_map_for("ElectraPlusForPreTraining").items()
     }
@@ -75,9 +78,20 @@ def test_saved_pipelines_answer_the_same_without_the_package(tmp_path, monkeypat
 
 def test_a_saved_pipeline_opens_with_the_package_without_trust(tmp_path):
     pipe = make_pipe("question-answering", build("QuestionAnswering"))
-    save_with_code(pipe, tmp_path)
+    pipe.save_pretrained(tmp_path)
+    carry_code(tmp_path)
     one = {"question": "Who sings?", "context": LONG}
     assert_same(make_pipe("question-answering", str(tmp_path), pipe.tokenizer)(one), pipe(one))
+    assert_same(make_pipe(None, str(tmp_path), pipe.tokenizer)(one), pipe(one))  # the class says what it is for
+    assert_same(transformers.pipeline("extractive-qa", str(tmp_path), device="cpu")(one), pipe(one))
+
+
+def test_what_is_saved_again_names_no_code_that_did_not_come_along(tmp_path):
+    build("PreTraining").save_pretrained(tmp_path / "first")
+    carry_code(tmp_path / "first")
+    again = transformers.AutoModelForPreTraining.from_pretrained(tmp_path / "first")
+    again.save_pretrained(tmp_path / "second")
+    assert not {"auto_map", "custom_pipelines"} & json.loads((tmp_path / "second" / "config.json").read_text()).keys()
 
 
 def test_what_travels_imports_neighbours_only():
@@ -85,12 +99,6 @@ def test_what_travels_imports_neighbours_only():
         assert "electra_plus." not in "\n".join(line for line in source.splitlines() if "import" in line)
     nested = "def f():\n    from electra_plus.models.layers_electra_plus import (\n        make_norm,\n    )\n"
     assert with_flat_imports(nested).startswith("def f():\n    from .layers_electra_plus import (")
-
-
-def test_stock_tasks_need_no_code(tmp_path):
-    pipe = make_pipe("text-classification", build("SequenceClassification"))
-    with pytest.raises(ValueError, match="`save_pretrained` and `carry_code` are enough"):
-        save_with_code(pipe, tmp_path)
 
 
 def test_every_auto_class_finds_its_class_beside_the_weights(tmp_path):
@@ -108,7 +116,8 @@ def test_every_auto_class_finds_its_class_beside_the_weights(tmp_path):
 
 def test_folder_of_a_translator_opens_with_the_package_without_trust(tmp_path):
     pipe = make_pipe("translation", translator())
-    save_with_code(pipe, tmp_path)
+    pipe.save_pretrained(tmp_path)
+    carry_code(tmp_path)
     again = make_pipe("translation", str(tmp_path), pipe.tokenizer)
     assert type(again.model).__name__ == "EncoderDecoderModel"  # the package's way, not that of the folder
     assert again(SHORT, max_new_tokens=5) == pipe(SHORT, max_new_tokens=5)
