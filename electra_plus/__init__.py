@@ -15,6 +15,7 @@ from electra_plus.version import __version__
 if TYPE_CHECKING:  # what editors and type checkers see; at run time `__getattr__` does the same
     from electra_plus.data.masking import DataCollatorForReplacedTokenDetection
     from electra_plus.data.packing import DataCollatorForPacking
+    from electra_plus.hub import push_to_hub, save_for_hub
     from electra_plus.models.modeling_electra_plus import ElectraPlusModel
     from electra_plus.models.modeling_electra_plus_causal import ElectraPlusForCausalLM
     from electra_plus.models.modeling_electra_plus_discriminator import ElectraPlusForReplacedTokenDetection
@@ -49,7 +50,9 @@ __all__ = [
     "ElectraPlusTrainingArguments",
     "__version__",
     "pipeline",
+    "push_to_hub",
     "register",
+    "save_for_hub",
 ]
 
 _MODEL_CLASSES = {head.class_name for head in HEADS}
@@ -59,6 +62,8 @@ _LAZY = {
     "ElectraPlusTrainer": "electra_plus.training.trainer",
     "ElectraPlusTrainingArguments": "electra_plus.training.arguments",
     "pipeline": "electra_plus.pipelines",
+    "push_to_hub": "electra_plus.hub",
+    "save_for_hub": "electra_plus.hub",
 }
 
 register()

@@ -122,8 +122,13 @@ def load_model_classes() -> dict[str, type]:
     model_classes = {
         head.class_name: getattr(import_module(f"electra_plus.models.{head.module}"), head.class_name) for head in HEADS
     }
+    model_classes["ElectraPlusModel"].__base__._complete_for_upload = staticmethod(_complete_for_upload)
     _register_with_auto_classes(model_classes)
     return model_classes
+
+
+def _complete_for_upload(folder: str) -> None:
+    import_module("electra_plus.hub.callback").complete_folder(folder)
 
 
 class _AfterPipelines(MetaPathFinder):

@@ -21,7 +21,7 @@ LAYERS = {
     "compression": {"models", "data", "metrics", "optim", "registration"},
     "conversion": {"models", "data", "metrics", "optim", "registration"},
     # what is published has a pipeline, or becomes a stock model; a trainer publishes
-    "hub": {"models", "data", "metrics", "optim", "registration", "pipelines", "conversion"},
+    "hub": {"models", "data", "metrics", "optim", "registration", "pipelines", "conversion", "version"},
     "training": {"models", "data", "metrics", "optim", "registration", "hub"},
 }
 TOP_LAYERS = {"recipes", "cli", "samples", "__init__", "__main__", "version"}

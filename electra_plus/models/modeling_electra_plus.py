@@ -1,6 +1,7 @@
 """The ElectraPlus encoder, the base class of every ElectraPlus model, and the outputs of the pretraining models."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Unpack
@@ -66,6 +67,8 @@ class ElectraPlusPreTrainedModel(PreTrainedModel):
         "attentions": ElectraPlusSelfAttention,
         "cross_attentions": ElectraPlusCrossAttention,
     }
+    # Called with a folder that is about to be uploaded: an installed package puts the code there, by which anyone opens it.
+    _complete_for_upload: Callable[[str], None] | None = None
     # Parts of a checkpoint that another head left there: a joint folder serves every head without a word of warning.
     _keys_to_ignore_on_load_unexpected = [
         r"^generator\.",
@@ -96,6 +99,12 @@ class ElectraPlusPreTrainedModel(PreTrainedModel):
             # a head of a joint checkpoint keeps this field, and its own checkpoint must load again
             self.config.generator_config.vocab_size = self.config.vocab_size
         return embeddings
+
+    def _upload_modified_files(self, working_dir, *args, **kwargs):
+        # what `push_to_hub` and `save_pretrained(push_to_hub=True)` do with what they saved
+        if self._complete_for_upload is not None:
+            self._complete_for_upload(working_dir)
+        return super()._upload_modified_files(working_dir, *args, **kwargs)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *model_args, **kwargs):

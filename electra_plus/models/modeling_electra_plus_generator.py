@@ -63,8 +63,9 @@ class ElectraPlusForMaskedLM(ElectraPlusPreTrainedModel):
         config = kwargs.get("config")
         if config is None and pretrained_model_name_or_path is not None:
             config = ElectraPlusConfig.from_pretrained(pretrained_model_name_or_path, **_hub_arguments(kwargs))
-        joint_names = {"ElectraPlusForPreTraining"}
-        if isinstance(config, ElectraPlusConfig) and joint_names & set(config.architectures or []):
+        # by its name, not its class: of a local folder's code, transformers makes a copy for each file it starts from
+        is_ours = getattr(config, "model_type", None) == ElectraPlusConfig.model_type
+        if is_ours and "ElectraPlusForPreTraining" in (config.architectures or []):
             from .modeling_electra_plus_pretraining import ElectraPlusForPreTraining  # which imports this file
 
             loaded = ElectraPlusForPreTraining.from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)

@@ -214,7 +214,7 @@ def finetune(settings: FineTuningSettings, restart: bool = False) -> dict[str, A
         finish_folder(output_dir, task, figures)
     if settings.carry_code:  # a run that was finished without it gets it too
         carry_code(output_dir, task.own_pipeline)
-        write_model_card(output_dir, figures, task.pipeline, task.metrics, carries_code=True)
+        write_model_card(output_dir, figures)
     return figures
 
 
@@ -310,7 +310,7 @@ def default_training(settings: FineTuningSettings, task: Task, config: Pretraine
 
 def finish_folder(folder: Path, task: Task, figures: dict[str, Any]) -> None:
     """Write the card, then the figures, which say that all is there; checkpoints are no longer needed."""
-    write_model_card(folder, figures, task.pipeline, task.metrics)
+    write_model_card(folder, figures)
     write_json(figures, folder / METRICS_FILE)
     for checkpoint in folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)

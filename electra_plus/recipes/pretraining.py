@@ -140,6 +140,8 @@ def pretrain(settings: PretrainingSettings, resume: bool = False, restart: bool 
     import torch
     from transformers import set_seed
 
+    from electra_plus.hub.callback import write_card
+    from electra_plus.hub.records import Dataset, public_name
     from electra_plus.training.arguments import ElectraPlusTrainingArguments
     from electra_plus.training.checkpoints import checkpoint_folders
     from electra_plus.training.trainer import ElectraPlusTrainer
@@ -218,6 +220,12 @@ def pretrain(settings: PretrainingSettings, resume: bool = False, restart: bool 
     trainer.save_model()
     figures = trainer.evaluate()
     trainer.save_metrics("eval", figures)
+    corpus = [settings.dataset] if settings.dataset is not None else settings.train_files
+    trainer.card.record.task = "pretraining"
+    trainer.card.record.datasets = [Dataset(public_name(name)) for name in corpus]
+    trainer.card.record.hyperparameters |= {"row length": row_length, "mask rate": settings.mask_rate}
+    if arguments.should_save:
+        write_card(output_dir, trainer.card.record)
     return figures
 
 

@@ -9,6 +9,7 @@ What it does otherwise than `Trainer`:
 - Batches may grow from step to step; the whole training is one epoch then.
 - Checkpoints are written aside and moved to their place when complete, with checksums; resuming takes the last one that is whole.
 - Logs hold what the original logs, and speed; a run that goes wrong says so.
+- What it pushes has the model's code and a card of the training.
 """
 
 import shutil
@@ -18,8 +19,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import Trainer
-from transformers.trainer_utils import rotate_checkpoints
+from transformers.trainer_utils import HubStrategy, rotate_checkpoints
 from transformers.utils import logging
 
 from electra_plus.data.masking import DataCollatorForReplacedTokenDetection, hashed_seed
@@ -41,6 +41,7 @@ from electra_plus.training.optimization import (
     refuse_groups,
     takes_groups,
 )
+from electra_plus.training.publishing import PublishingTrainer
 from electra_plus.training.regimes import make_regime
 
 logger = logging.get_logger(__name__)
@@ -48,7 +49,7 @@ logger = logging.get_logger(__name__)
 PROGRESS_NAME = "electra_plus_progress"  # one file a process in a checkpoint: what the next log is made of
 
 
-class ElectraPlusTrainer(Trainer):
+class ElectraPlusTrainer(PublishingTrainer):
     r"""
     [`~transformers.Trainer`] for pretraining, with [`ElectraPlusTrainingArguments`].
 
@@ -348,6 +349,8 @@ class ElectraPlusTrainer(Trainer):
                 if best and (best == self.state.global_step or (run_dir / f"checkpoint-{best}").is_dir()):
                     self.state.best_model_checkpoint = str(run_dir / f"checkpoint-{best}")
                     self.state.save_to_json(str(aside / name / "trainer_state.json"))
+                if self.args.push_to_hub and self.args.hub_strategy != HubStrategy.END:
+                    self._add_code(aside / name, run_dir)
                 checkpoints.write_manifest(aside / name)
                 checkpoints.publish(aside / name, run_dir / name)
                 rotate_checkpoints(
