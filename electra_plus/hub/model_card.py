@@ -87,13 +87,14 @@ class ModelFacts:
                 f"{generator.get('hidden_size')}"
             )
         labels = list((config.get("id2label") or {}).values())
-        class_name = (config.get("architectures") or ["unknown"])[0]
+        written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        class_name = (written.get("architectures") or ["unknown"])[0]
         return cls(
-            class_name=STOCK_CLASSES.get(class_name, class_name) if stock else class_name,
+            class_name=class_name,
             parameters=parameters,
             fields={name: value for name, value in fields.items() if value is not None},
             labels=labels if "Classification" in class_name else [],
-            has_code="auto_map" in json.loads((folder / "config.json").read_text(encoding="utf-8")),
+            has_code="auto_map" in written,
             stock=stock,
         )
 
@@ -161,15 +162,15 @@ def card_data(record: TrainingRecord, facts: ModelFacts, title: str) -> ModelCar
         for score in record.scores
         if math.isfinite(score.value)
     ]
-    tags = ["electra", *([] if facts.stock else ["electra_plus"]), *([record.task] if record.task else [])]
+    tags = ["electra", *([] if facts.stock else ["electra_plus"]), *([one_line(record.task)] if record.task else [])]
     return ModelCardData(
         language=record.language,
         license=record.license,
         library_name="transformers",
         pipeline_tag=facts.pipeline_tag,
         tags=list(dict.fromkeys(tags)),
-        base_model=record.base_model if record.base_model and "/" in record.base_model else None,
-        datasets=[dataset.name for dataset in record.datasets if "/" in dataset.name] or None,
+        base_model=one_line(record.base_model) if record.base_model and "/" in record.base_model else None,
+        datasets=[one_line(dataset.name) for dataset in record.datasets if "/" in dataset.name] or None,
         model_name=one_line(title) if results else None,
         eval_results=results or None,
     )

@@ -215,7 +215,10 @@ def hub_errors(argument: str, value: str, token: str | None = None):
     """Turn what the Hub refuses or fails into one line with what to do, without the token."""
     try:
         yield
-    except HfHubHTTPError as error:
+    except (HfHubHTTPError, RuntimeError) as raised:
+        error = raised if isinstance(raised, HfHubHTTPError) else raised.__cause__  # of an upload in a thread
+        if not isinstance(error, HfHubHTTPError):
+            raise
         status = error.response.status_code if error.response is not None else None
         said = without_tokens(one_line(error), token)
         if status in (401, 403):
@@ -239,6 +242,8 @@ def hub_errors(argument: str, value: str, token: str | None = None):
 
 def _copy_model(source: Path, folder: Path) -> None:
     """Copy what belongs to a model from a folder it was saved in."""
+    if not source.is_dir():
+        raise FileNotFoundError(f"`model` must be a model or a folder of one, got {str(source)!r}, which is neither.")
     read_config(source, "model")
     files = [file for pattern in PUBLISHED for file in sorted(source.glob(pattern)) if file.is_file()]
     if not any(file.suffix == ".safetensors" for file in files):

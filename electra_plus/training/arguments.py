@@ -77,6 +77,10 @@ class ElectraPlusTrainingArguments(TrainingArguments):
     # transformers' default hides a diverging run behind the mean of its earlier losses
     logging_nan_inf_filter: bool = field(default=False, metadata={"help": "leave NaN and inf out of the logged loss"})
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled and copied: all but the token, since `Trainer` pickles its arguments into what it uploads."""
+        return {**self.__dict__, "hub_token": None}
+
     def __post_init__(self):
         if str(self.optim) in OWN_OPTIMIZERS:
             self.own_optimizer, self.optim = str(self.optim), "adamw_torch_fused"

@@ -1,9 +1,8 @@
-"""The side of the trainer that the Hub sees: the model's card and code, and no token in what is saved."""
+"""The side of the trainer that the Hub sees: the model's card and code, and nothing pickled."""
 
 import shutil
 from pathlib import Path
 
-import torch
 from transformers import Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
 
@@ -64,10 +63,3 @@ class PublishingTrainer(Trainer):
         carry_code(checkpoint)
         for file in checkpoint.glob("*.py"):
             shutil.copyfile(file, run_dir / file.name)
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
-        token, self.args.hub_token = self.args.hub_token, None  # `Trainer` pickles its arguments into the folder
-        try:
-            super()._save(output_dir, state_dict)
-        finally:
-            self.args.hub_token = token

@@ -12,9 +12,14 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+import huggingface_hub
+import transformers
+import yaml
 
 TOKEN = "hf_" + "LoopbackOnly" * 3
 LARGE = (".safetensors", ".bin", ".onnx", ".pt")  # files that go to large file storage
@@ -85,6 +90,35 @@ class LocalHub:
         self._server.daemon_threads = True
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
         Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def environment(self, folder: Path) -> dict[str, str]:
+        """Return variables with which a process takes this Hub for the real one, with caches in a folder."""
+        return {
+            "HF_ENDPOINT": self.endpoint,
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_OFFLINE": "0",
+            "HF_TOKEN": TOKEN,
+            "HF_HOME": str(folder / "home"),
+            "HF_HUB_CACHE": str(folder / "cache"),
+            "HF_MODULES_CACHE": str(folder / "modules"),
+            "NO_PROXY": "127.0.0.1",
+        }
+
+    def use(self, monkeypatch, folder: Path) -> None:
+        """Let this process, too, take it for the real one: what huggingface_hub reads from the environment when it is imported."""
+        for name, value in {
+            "ENDPOINT": self.endpoint,
+            "HUGGINGFACE_CO_URL_TEMPLATE": self.endpoint + "/{repo_id}/resolve/{revision}/{filename}",
+            "HF_HUB_OFFLINE": False,
+            "HF_HUB_DISABLE_XET": True,
+            "HF_HUB_CACHE": str(folder / "cache"),
+        }.items():
+            monkeypatch.setattr(huggingface_hub.constants, name, value)
+        monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", self.endpoint)
+        if hasattr(transformers.utils.hub, "_hf_api"):
+            monkeypatch.setattr(transformers.utils.hub, "_hf_api", None)
+        for name, value in self.environment(folder).items():
+            monkeypatch.setenv(name, value)
 
     def close(self) -> None:
         """Stop serving."""
@@ -353,7 +387,5 @@ def _entry(name: str, content: bytes) -> dict[str, Any]:
 
 
 def _card_data(card: str) -> dict[str, Any]:
-    import yaml
-
     parts = card.split("---\n")
     return yaml.safe_load(parts[1]) or {} if card.startswith("---\n") and len(parts) > 2 else {}
