@@ -174,6 +174,17 @@ def test_a_page_is_read_as_its_comments_say():
             blocks(page + lost)
 
 
+def test_messages_that_the_page_of_troubles_quotes_exist():
+    """In the first column of its tables, what is in code marks and has a space is a part of a message of ours."""
+    sources = "".join(file.read_text(encoding="utf-8") for file in sorted((ROOT / "electra_plus").rglob("*.py")))
+    joined = re.sub(r"""["']\s*\n\s*f?["']""", "", sources)  # strings that go on in the next line
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    symptoms = re.findall(r"^\| (.*?) \|", page, flags=re.MULTILINE)
+    quoted = [code for symptom in symptoms for code in re.findall(r"`([^`]+)`", symptom) if " " in code]
+    assert len(quoted) > 20
+    assert [message for message in quoted if message not in joined] == []
+
+
 @pytest.mark.slow
 @pytest.mark.network
 @pytest.mark.parametrize("line", MAKE_BLOCKS[0].splitlines(), ids=lambda line: line.split("#")[0].strip())
