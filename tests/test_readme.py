@@ -1,4 +1,16 @@
-"""Every code block of the README runs as it stands, in order, in one folder; of the pages in `docs/`, those in Python."""
+"""
+Every code block of the README and of the pages in `docs/` runs as it stands, in order, in one folder for each page.
+
+Comments, which no reader sees, say what a page needs. In its first lines:
+
+    <!-- slow -->                    runs with the slow tests alone
+    <!-- with: pretrained -->        finds a small pretrained checkpoint of that name in its folder
+
+and right before a block:
+
+    <!-- not run: two machines -->   why a test cannot run it
+    <!-- file: rows.jsonl -->        the block is the file of that name, as is a yaml block that begins with `# name.yaml`
+"""
 
 import os
 import re
@@ -7,25 +19,48 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import yaml
 
 from electra_plus.cli.main import main
 from electra_plus.data.corpus import read_documents
+from electra_plus.data.tokenization import train_wordpiece_tokenizer
+from electra_plus.models.configuration_electra_plus import ElectraPlusConfig
+from electra_plus.models.modeling_electra_plus_pretraining import ElectraPlusForPreTraining
 from electra_plus.samples import sample_path
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def blocks(page: str) -> list[tuple[str, str]]:
-    """Language and code of each block of a page."""
-    return re.findall(r"^```(\w+)\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+class Block(NamedTuple):
+    """A code block of a page, and what the comment before it says: `"not run"` and why, `"file"` and its name, or nothing."""
+
+    language: str
+    code: str
+    remark: str = ""
+    value: str = ""
+
+
+def blocks(page: str) -> list[Block]:
+    """Return the code blocks of a page in order."""
+    pattern = r"^(?:<!-- (not run|file): ([^\n]+) -->\n\n?)?```(\w+)\n(.*?)^```$"
+    found = re.findall(pattern, page, flags=re.MULTILINE | re.DOTALL)
+    fences = re.findall(r"^\s*(?:```|~~~)", page, flags=re.MULTILINE)
+    assert len(fences) == 2 * len(found), "a fence without a language, or an indented one, which nothing would run"
+    return [Block(language, code, remark, value) for remark, value, language, code in found]
 
 
 BLOCKS = blocks(README)
-MAKE_BLOCKS = [code for language, code in BLOCKS if language == "bash" and code.startswith("make ")]
+MAKE_BLOCKS = [block.code for block in BLOCKS if block.language == "bash" and block.code.startswith("make ")]
+
+
+def page_parameter(page: Path):
+    """A page as a parameter of a test, marked as its first lines say."""
+    slow = "<!-- slow -->" in page.read_text(encoding="utf-8").splitlines()[:5]
+    return pytest.param(page, id=page.name, marks=[pytest.mark.slow] if slow else [])
 
 
 def shell(code: str, folder: Path, **environment: str) -> subprocess.CompletedProcess:
@@ -69,7 +104,7 @@ def folder(tmp_path, monkeypatch):
 
 def test_code_blocks_run(folder):
     namespace: dict = {}
-    for number, (language, code) in enumerate(BLOCKS, start=1):
+    for number, (language, code, *_) in enumerate(BLOCKS, start=1):
         if language == "yaml":
             name = re.match(r"# (\S+)", code)[1]
             (folder / name).write_text(code, encoding="utf-8")
@@ -79,7 +114,7 @@ def test_code_blocks_run(folder):
             # the first as a shell does it
             run = (
                 shell
-                if code == next(block for kind, block in BLOCKS if kind == "bash" and block not in MAKE_BLOCKS)
+                if code == next(b.code for b in BLOCKS if b.language == "bash" and b.code not in MAKE_BLOCKS)
                 else commands
             )
             run(code, folder)
@@ -91,15 +126,63 @@ def test_code_blocks_run(folder):
     }
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
-def test_python_of_the_pages_runs(page, folder):
-    """Their shell lines are for machines that a test has not got; their yaml is read at least."""
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory):
+    """A joint checkpoint with its tokenizer, as `electra-plus pretrain` leaves one, but not trained."""
+    folder = tmp_path_factory.mktemp("checkpoint") / "pretrained"
+    book = next(iter(read_documents([sample_path("held_out_book.txt.gz")])))
+    tokenizer = train_wordpiece_tokenizer(book, vocab_size=2000)
+    config = ElectraPlusConfig.preset("modern-tiny", vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id)
+    ElectraPlusForPreTraining(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("page", [page_parameter(page) for page in sorted((ROOT / "docs").glob("*.md"))])
+def test_code_blocks_of_the_page_run(page, folder, request):
+    text = page.read_text(encoding="utf-8")
+    if "<!-- with: pretrained -->" in text.splitlines()[:5]:
+        shutil.copytree(request.getfixturevalue("checkpoint"), folder / "pretrained")
     namespace: dict = {}
-    for number, (language, code) in enumerate(blocks(page.read_text(encoding="utf-8")), start=1):
-        if language == "python":
+    for number, (language, code, remark, value) in enumerate(blocks(text), start=1):
+        named = re.match(r"# (\S+\.yaml)\n", code)
+        if remark == "file" or (language == "yaml" and named):
+            (folder / (value or named[1])).write_text(code, encoding="utf-8")
+        if language == "yaml":
+            assert yaml.safe_load(code), f"{page.name} block {number}"
+        elif remark == "not run":
+            assert value.strip()
+        elif language == "python":
             exec(compile(code, f"{page.name} block {number}", "exec"), namespace)
-        elif language == "yaml":
-            assert yaml.safe_load(code)
+        elif language == "bash":
+            commands(code, folder)
+        else:  # `text` shows what a command prints
+            assert remark == "file" or language == "text", f"{page.name} block {number} is {language}: nothing runs it"
+
+
+def test_a_page_is_read_as_its_comments_say():
+    page = (
+        "<!-- not run: no GPU -->\n```bash\nrm x\n```\n\n<!-- file: a.csv -->\n\n```text\na\n```\n\n```python\n1\n```\n"
+    )
+    assert blocks(page) == [
+        ("bash", "rm x\n", "not run", "no GPU"),
+        ("text", "a\n", "file", "a.csv"),
+        ("python", "1\n", "", ""),
+    ]
+    for lost in ("```\nelectra-plus prepare\n```\n", "- so:\n\n  ```bash\n  electra-plus prepare\n  ```\n"):
+        with pytest.raises(AssertionError, match="nothing would run"):
+            blocks(page + lost)
+
+
+def test_messages_that_the_page_of_troubles_quotes_exist():
+    """In the first column of its tables, what is in code marks and has a space is a part of a message of ours."""
+    sources = "".join(file.read_text(encoding="utf-8") for file in sorted((ROOT / "electra_plus").rglob("*.py")))
+    joined = re.sub(r"""["']\s*\n\s*f?["']""", "", sources)  # strings that go on in the next line
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    symptoms = re.findall(r"^\| (.*?) \|", page, flags=re.MULTILINE)
+    quoted = [code for symptom in symptoms for code in re.findall(r"`([^`]+)`", symptom) if " " in code]
+    assert len(quoted) > 20
+    assert [message for message in quoted if message not in joined] == []
 
 
 @pytest.mark.slow
