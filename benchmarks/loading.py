@@ -79,7 +79,10 @@ def main() -> None:
     # every other round the other way round
     order = [list(ARMS) if number % 2 else list(reversed(ARMS)) for number in range(arguments.rounds)]
     wanted = [
-        {"size": size, "arm": arm, "round": number} for size in SIZES for number, arms in enumerate(order) for arm in arms
+        {"size": size, "arm": arm, "round": number}
+        for size in SIZES
+        for number, arms in enumerate(order)
+        for arm in arms
     ]
     measured_rows("loading", {"rounds": arguments.rounds, "layers": 12}, wanted)
 

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import pytest
 import yaml
+from local_hub import LocalHub
 
 from electra_plus.cli.main import main
 from electra_plus.data.corpus import read_documents
@@ -99,7 +100,10 @@ def folder(tmp_path, monkeypatch):
     ] * 5
     (tmp_path / "reviews.csv").write_text("\n".join(rows), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    hub = LocalHub()  # what pages publish goes there
+    hub.use(monkeypatch, tmp_path / "of the Hub")
+    yield tmp_path
+    hub.close()
 
 
 def test_code_blocks_run(folder):
