@@ -28,6 +28,7 @@ from task_tables import (
     example_scripts,
     finetuning,
     generation,
+    loading,
     long_context,
     pipelines,
     tasks,
@@ -57,6 +58,7 @@ TABLES = {
     "example scripts": (example_scripts, ("example_scripts",)),
     "augmentation": (augmentation, ("augmentation",)),
     "pipelines": (pipelines, ("pipelines",)),
+    "loading": (loading, ("loading",)),
 }
 
 

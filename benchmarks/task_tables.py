@@ -311,3 +311,32 @@ def augmentation() -> str:
         cells += [f"{statistics.mean(values(arm, sizes[-1], count)):,.0f}" for count in ("copies", "left_out")]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def loading() -> str:
+    """Time and memory of `from_pretrained` beside stock ELECTRA's."""
+    found = result("loading")
+    arms = {
+        "stock": "stock `ElectraForPreTraining`",
+        "ours": "electra_plus",
+        "stock folder": "electra_plus, from the folder of the stock model",
+    }
+    sizes = {"small": "small (13.5 million)", "base": "base (110 million)"}
+    measured = {(row["size"], row["arm"], row["round"]): row for row in found["rows"]}
+    rounds = range(found["settings"]["rounds"])
+    lines = [
+        f"`from_pretrained` of a detector and one look at every weight, a fresh process for each of {len(rounds)} interleaved rounds, files in the "
+        f"page cache; time as a multiple of stock's in the same round, with its range ({on_machine(found)}; a shared machine):",
+        "",
+        "| | " + " | ".join(f"{size}: seconds | time | growth of memory" for size in sizes.values()) + " |",
+        "|---|" + "---:|" * (3 * len(sizes)),
+    ]
+    for arm, name in arms.items():
+        cells = []
+        for size in sizes:
+            own, stock = ([measured[size, which, number] for number in rounds] for which in (arm, "stock"))
+            ratios = [one["seconds"] / other["seconds"] for one, other in zip(own, stock, strict=True)]
+            peak = statistics.median(row["peak_bytes"] for row in own) / 2**20
+            cells += [f"{statistics.median(row['seconds'] for row in own):.3f}", with_range(ratios), f"{peak:.0f} MiB"]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)

@@ -30,6 +30,11 @@ REACH = {
     "the discriminator's encoder of a joint repository": everywhere(
         cell("loaded", "AutoModel", "joint"), ways=OURS
     ),
+    "its discriminator, as a detector": {
+        "package": (cell("detector", "ElectraPlusForReplacedTokenDetection", "joint"),),
+        "trust": (cell("asked", "replaced-token-detection", "joint", TEXT),),  # the joint model is one, if nothing is masked
+        "stock": (cell("detector", "ElectraForPreTraining", "joint"),),
+    },
     "its generator, by `subfolder=\"generator\"`": everywhere(
         cell("loaded", "AutoModelForMaskedLM", "joint", subfolder="generator")
     ),

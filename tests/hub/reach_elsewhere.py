@@ -53,6 +53,11 @@ def loaded(auto: str, repo: str, **more):
     return digest(model)
 
 
+def detector(name: str, repo: str):
+    """Open the discriminator of a joint repository by its class."""
+    return loaded(name, repo)
+
+
 def asked(task: str | None, repo: str, *arguments, **keywords):
     """Ask a pipeline."""
     return pipeline(task, model=PREFIX + repo, device="cpu", **FLAG)(*arguments, **keywords)

@@ -86,6 +86,8 @@ def expected(models: dict, function: str, arguments: tuple, keywords: dict):
         return True
     if function == "tokenized":
         return small_tokenizer()(TEXT)["input_ids"]
+    if function == "detector":
+        return digest(models[arguments[1]].discriminator)
     if function == "loaded":
         auto, repo = arguments
         model = models[repo]
