@@ -87,7 +87,7 @@ class ModelCardCallback(TrainerCallback):
         on_cpu = getattr(args.device, "type", "cpu") == "cpu"
         self.record.machine = describe_machine(args.world_size, on_cpu)
         if self.record.base_model is None and isinstance(model, PreTrainedModel):
-            self.record.base_model = TrainingRecord.of_model(model).base_model
+            self.record.base_model = public_name(getattr(model.config, "name_or_path", "") or "") or None
 
     def on_save(self, args, state, control, **kwargs):
         self._update(state)
@@ -114,7 +114,7 @@ class ModelCardCallback(TrainerCallback):
 
     def _update(self, state) -> None:
         if self._since is not None:
-            self.record.seconds = round(self._before + time.perf_counter() - self._since, 1)
+            self.record.seconds = round(self._before + time.perf_counter() - self._since, 3)
         self.record.num_steps = state.global_step
         self.record.flops = float(state.total_flos) or None
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from electra_plus.models.configuration_electra_plus import ElectraPlusConfig
 from electra_plus.pipelines import OWN_TASKS, task_of_class
-from electra_plus.registration import auto_map_for
+from electra_plus.registration import HEADS, auto_map_for
 
 PACKAGE = "electra_plus"
 # Which class of transformers opens a folder for a task of ours there; a detector alone has none of its own.
@@ -152,3 +152,11 @@ def _auto_map(config: dict[str, Any]) -> dict[str, str]:
     if any(isinstance(half, dict) and half.get("model_type") == ElectraPlusConfig.model_type for half in halves):
         return ENCODER_DECODER
     return {}
+
+
+def code_files() -> set[str]:
+    """Return the name of every file of code that a folder may carry: one that is not written again is of an earlier version."""
+    modules = {f"{PACKAGE}.models.{head.module}" for head in HEADS}
+    modules |= {f"{PACKAGE}.models.{place.split('.')[0]}" for place in ENCODER_DECODER.values()}
+    modules |= {pipeline_class.__module__ for pipeline_class, _ in OWN_TASKS.values()}
+    return {file for module in modules for file in files_of(module)}

@@ -16,7 +16,7 @@ from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 
 from electra_plus.conversion import to_stock
 from electra_plus.conversion.folders import copy_tokenizer, finished_folder, one_line, read_config
-from electra_plus.hub.carried_code import carry_code, own_task
+from electra_plus.hub.carried_code import carry_code, code_files, own_task
 from electra_plus.hub.checks import check_folder, without_tokens
 from electra_plus.hub.model_card import ModelFacts, render_card, written_by_us
 from electra_plus.hub.records import RECORD_FILE, TrainingRecord
@@ -34,15 +34,12 @@ PUBLISHED = (
     "model.safetensors",
     "model-*-of-*.safetensors",
     "model.safetensors.index.json",
-    "metrics.json",
-    "curve.png",
     RECORD_FILE,
 )
 # What an earlier commit may have left and this one does not replace: transformers would read it first.
 REPLACED = (
     "*.safetensors",
     "*.safetensors.index.json",
-    "*.py",
     "pytorch_model*",
     "generation_config.json",
     f"{GENERATOR}/*",
@@ -111,6 +108,9 @@ def save_for_hub(
         else:
             _copy_model(Path(model), unfinished)
             record = TrainingRecord.read(unfinished)
+        record = record.with_answers(license=license, language=language)
+        if record != TrainingRecord():
+            record.write(unfinished)
         if tokenizer is not None:
             tokenizer.save_pretrained(unfinished)
         config = read_config(unfinished, "model")
@@ -121,7 +121,7 @@ def save_for_hub(
         facts = ModelFacts.of_folder(unfinished, config, stock)
         name = repo_id or Path(folder).resolve().name
         own = None if isinstance(model, PreTrainedModel) else Path(model) / "README.md"
-        _write_card(unfinished, card, own, record, facts, name, license, language)
+        _write_card(unfinished, card, own, render_card(record, facts, name))
         check_folder(unfinished)
     return Path(folder)
 
@@ -196,7 +196,7 @@ def push_to_hub(
                 revision=revision,
                 create_pr=create_pr,
                 commit_message=commit_message or f"{class_name}, by electra_plus {__version__}",
-                delete_patterns=list(REPLACED),
+                delete_patterns=[*REPLACED, *sorted(code_files())],
             )
 
 
@@ -280,14 +280,14 @@ def _make_stock(folder: Path) -> None:
             for file in (folder / "discriminator").iterdir():
                 file.rename(folder / file.name)
             (folder / "discriminator").rmdir()
-        for name in (RECORD_FILE, "metrics.json", "curve.png"):
-            if (ours / name).is_file():
-                shutil.copyfile(ours / name, folder / name)
+        if (ours / RECORD_FILE).is_file():
+            shutil.copyfile(ours / RECORD_FILE, folder / RECORD_FILE)
     finally:
         shutil.rmtree(ours, ignore_errors=True)
 
 
-def _write_card(folder, card, own, record, facts, name, license, language) -> None:
+def _write_card(folder: Path, card: ModelCard | str | Path | None, own: Path | None, made: str) -> None:
+    """Write README.md: the card that is given, the one of the model's folder if somebody wrote it, or the one that was made."""
     if isinstance(card, ModelCard):
         text = str(card)
     elif card is not None:
@@ -297,10 +297,8 @@ def _write_card(folder, card, own, record, facts, name, license, language) -> No
     elif own is not None and own.is_file() and not written_by_us(own.read_text(encoding="utf-8")):
         text = own.read_text(encoding="utf-8")
     else:
-        if license is not None or language is not None:
-            record = record.with_answers(license=license, language=language)
-        text = render_card(record, facts, name)
-    if license is None and "\nlicense:" not in text:
+        text = made
+    if "\nlicense:" not in text:
         logger.warning("The card names no licence, so nobody may use the model: give `license` (`--license`).")
     (folder / "README.md").write_text(text, encoding="utf-8")
 

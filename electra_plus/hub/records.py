@@ -100,9 +100,11 @@ class TrainingRecord:
 
     @classmethod
     def of_model(cls, model: PreTrainedModel) -> "TrainingRecord":
-        """Return what a model that is not in a folder says of itself: where it was loaded from."""
-        name = getattr(model.config, "name_or_path", "") or None
-        return cls(base_model=name and public_name(name))
+        """Return the record of the folder that a model was loaded from; of a repository of the Hub, its name as the base."""
+        name = getattr(model.config, "name_or_path", "") or ""
+        if Path(name).is_dir():
+            return cls.read(name)
+        return cls(base_model=public_name(name) or None)
 
     @classmethod
     def read(cls, folder: str | Path) -> "TrainingRecord":

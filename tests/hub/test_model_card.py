@@ -128,6 +128,9 @@ def test_record_goes_with_the_model(tmp_path):
     RECORD.write(tmp_path / "run")
     folder = electra_plus.save_for_hub(tmp_path / "run", tmp_path / "out")
     assert "70 min" in (folder / "README.md").read_text() and TrainingRecord.read(folder) == RECORD
+    model = electra_plus.ElectraPlusForSequenceClassification.from_pretrained(tmp_path / "run")
+    folder = electra_plus.save_for_hub(model, tmp_path / "of a model")
+    assert "70 min" in (folder / "README.md").read_text()
 
 
 def test_machine_is_described():

@@ -49,11 +49,13 @@ def test_of_a_saved_folder_only_the_model_is_taken_and_its_bits_stay(tmp_path):
     model = classifier()
     model.save_pretrained(tmp_path / "run")
     small_tokenizer().save_pretrained(tmp_path / "run")
-    for name in ("training_args.bin", "optimizer.pt", "notes.txt", ".env", "train.jsonl"):
+    for name in ("training_args.bin", "optimizer.pt", "notes.txt", ".env", "train.jsonl", "metrics.json"):
         (tmp_path / "run" / name).write_text("mine")
     (tmp_path / "run" / "checkpoint-5").mkdir()
     folder = electra_plus.save_for_hub(tmp_path / "run", tmp_path / "out", license="mit")
-    assert not {name for name in names(folder) if name.endswith((".bin", ".pt", ".txt", ".env", ".jsonl"))}
+    assert not {
+        name for name in names(folder) if name.endswith((".bin", ".pt", ".txt", ".env", ".jsonl", "metrics.json"))
+    }
     weights = [(tmp_path / place / "model.safetensors").read_bytes() for place in ("run", "out")]
     assert weights[0] == weights[1]
 
@@ -96,8 +98,11 @@ def test_what_an_earlier_commit_left_is_gone(hub):
     electra_plus.push_to_hub(classifier(), "me/it", license="mit", max_shard_size="30KB")
     found = hub.files("me/it")
     assert "model.safetensors" not in found and "model.safetensors.index.json" in found
+    hub.repositories["me/it"].commit("main", {"handler.py": b"mine"})
     electra_plus.push_to_hub(classifier(), "me/it", license="mit", stock=True)
-    assert not any(name.endswith(".py") or "-of-" in name or "index" in name for name in hub.files("me/it"))
+    found = hub.files("me/it")
+    assert found.pop("handler.py") == b"mine", "what is not ours stays"
+    assert not any(name.endswith(".py") or "-of-" in name or "index" in name for name in found)
 
 
 def test_branches_leave_main_alone(hub):
