@@ -7,6 +7,7 @@ import pytest
 import torch
 import transformers
 from local_hub import Fault
+from packaging.version import Version
 from pipeline_helpers import WITHOUT_PACKAGE, build, small_tokenizer
 
 import electra_plus
@@ -91,18 +92,20 @@ def test_a_file_with_another_checksum_is_refused_and_deleted(name, hub, publishe
     assert (pull("me/it") / name).read_bytes() == hub.files("me/it")[name]
 
 
+@pytest.mark.skipif(
+    Version(transformers.__version__) < Version("5.23"),
+    reason="5.17 takes the weights of where the branch is by then; pull does not",
+)
 def test_all_files_are_of_one_commit_while_somebody_pushes(hub, published, tmp_path):
-    """The branch moves after the first file that is asked for."""
+    """The branch moves when the configuration has come and before the weights are asked for."""
     other = build("SequenceClassification", flavour="classic", hidden_size=64)
     other.save_pretrained(tmp_path / "other")
     pushed = {name: (tmp_path / "other" / name).read_bytes() for name in ("config.json", "model.safetensors")}
-    answered, asked = hub.fault_of, []
+    answered = hub.fault_of
 
     def push_meanwhile(line):
-        if line.endswith("/config.json"):
-            asked.append(line)
-            if len(asked) == 2:  # after HEAD and with GET of the first
-                hub.repositories["me/it"].commit("main", pushed)
+        if line.endswith("/model.safetensors") and len(hub.repositories["me/it"].commits) == 2:
+            hub.repositories["me/it"].commit("main", pushed)
         return answered(line)
 
     hub.fault_of = push_meanwhile
