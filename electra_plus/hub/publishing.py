@@ -121,7 +121,11 @@ def save_for_hub(
         facts = ModelFacts.of_folder(unfinished, config, stock)
         name = repo_id or Path(folder).resolve().name
         own = None if isinstance(model, PreTrainedModel) else Path(model) / "README.md"
-        _write_card(unfinished, card, own, render_card(record, facts, name))
+        made = _write_card(unfinished, card, own, render_card(record, facts, name))
+        if not made and (license is not None or language is not None):
+            logger.warning(
+                "`license` and `language` are for a card that is made; the one that is there stays as it is."
+            )
         check_folder(unfinished)
     return Path(folder)
 
@@ -286,8 +290,13 @@ def _make_stock(folder: Path) -> None:
         shutil.rmtree(ours, ignore_errors=True)
 
 
-def _write_card(folder: Path, card: ModelCard | str | Path | None, own: Path | None, made: str) -> None:
-    """Write README.md: the card that is given, the one of the model's folder if somebody wrote it, or the one that was made."""
+def _write_card(folder: Path, card: ModelCard | str | Path | None, own: Path | None, made: str) -> bool:
+    """
+    Write README.md: the card that is given, the one of the model's folder if somebody wrote it, or the one that was made.
+
+    Returns:
+        `bool`: whether it is the last.
+    """
     if isinstance(card, ModelCard):
         text = str(card)
     elif card is not None:
@@ -301,6 +310,7 @@ def _write_card(folder: Path, card: ModelCard | str | Path | None, own: Path | N
     if "\nlicense:" not in text:
         logger.warning("The card names no licence, so nobody may use the model: give `license` (`--license`).")
     (folder / "README.md").write_text(text, encoding="utf-8")
+    return text is made
 
 
 @contextmanager

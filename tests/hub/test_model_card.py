@@ -97,7 +97,7 @@ def test_record_is_read_as_it_was_written(tmp_path):
             TrainingRecord.read(tmp_path)
 
 
-def test_a_card_of_ours_is_written_anew_and_that_of_somebody_stays(tmp_path):
+def test_a_card_of_ours_is_written_anew_and_that_of_somebody_stays(tmp_path, caplog):
     build("SequenceClassification").save_pretrained(tmp_path)
     write_card(tmp_path, RECORD)
     write_card(tmp_path, RECORD.with_answers(license="mit"))
@@ -108,6 +108,7 @@ def test_a_card_of_ours_is_written_anew_and_that_of_somebody_stays(tmp_path):
     assert head(card.read_text())["license"] == "cc-by-4.0"
     folder = electra_plus.save_for_hub(tmp_path, tmp_path / "out", license="apache-2.0")
     assert head((folder / "README.md").read_text())["license"] == "cc-by-4.0"
+    assert "the one that is there stays as it is" in caplog.text
 
 
 @pytest.mark.parametrize("given", ["card", "text file"])
