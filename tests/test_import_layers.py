@@ -17,10 +17,11 @@ LAYERS = {
     "metrics": set(),
     "optim": set(),
     "registration": {"models"},
+    "folders": set(),
     "training": {"models", "data", "metrics", "optim", "registration"},
     "pipelines": {"models", "data", "metrics", "optim", "registration"},
     "compression": {"models", "data", "metrics", "optim", "registration"},
-    "conversion": {"models", "data", "metrics", "optim", "registration"},
+    "conversion": {"models", "data", "metrics", "optim", "registration", "folders"},
     "hub": {"models", "data", "metrics", "optim", "registration"},
 }
 TOP_LAYERS = {"recipes", "cli", "samples", "__init__", "__main__", "version"}
