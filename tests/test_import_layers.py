@@ -22,6 +22,7 @@ LAYERS = {
     "pipelines": {"models", "data", "metrics", "optim", "registration"},
     "compression": {"models", "data", "metrics", "optim", "registration"},
     "conversion": {"models", "data", "metrics", "optim", "registration", "folders"},
+    "export": {"models", "data", "metrics", "optim", "registration", "folders", "pipelines"},
     "hub": {"models", "data", "metrics", "optim", "registration"},
 }
 TOP_LAYERS = {"recipes", "cli", "samples", "__init__", "__main__", "version"}

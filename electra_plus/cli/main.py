@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from electra_plus.cli.export import add_export
 from electra_plus.cli.tasks import add_finetune, add_predict, add_task_flags, score_task, without_task_flags
 from electra_plus.version import __version__
 
@@ -18,6 +19,7 @@ EXAMPLES = """examples:
   electra-plus evaluate --model sentiment --data test.jsonl
   electra-plus predict --model sentiment --text "I loved it" "我很喜欢这本书"
   electra-plus convert --model joint --to stock --output stock
+  electra-plus export --model sentiment --output sentiment-onnx
 """
 EVALUATE_EXAMPLES = """suites and what --data holds:
   blimp       minimal pairs, .jsonl with sentence_good, sentence_bad and UID: how often a network finds the grammatical
@@ -47,7 +49,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for add in (_add_quickstart, _add_prepare, _add_pretrain, add_finetune, _add_evaluate, add_predict, _add_convert):
+    for add in (
+        _add_quickstart,
+        _add_prepare,
+        _add_pretrain,
+        add_finetune,
+        _add_evaluate,
+        add_predict,
+        _add_convert,
+        add_export,
+    ):
         add(commands)
     return parser
 
