@@ -7,6 +7,7 @@ The graph takes what the tokenizer gives and returns the scores of the head. Not
 import inspect
 import json
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -208,11 +209,13 @@ def _write_config(model: PreTrainedModel, folder: Path, dtype: str) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the exporter on operators of packages that are not there."""
+    """Silence the exporter on packages that are not there and on axes that have one name."""
     logger = logging.getLogger("torch.onnx")
     before = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logger.setLevel(before)
