@@ -1,4 +1,8 @@
-"""Every code block of the README runs as it stands, in order, in one folder; of the pages in `docs/`, those in Python."""
+"""
+Every code block of the README runs as it stands, in order, in one folder; of the pages in `docs/`, those in Python.
+
+What imports other libraries takes long: that page, and that section of the README, run with the slow tests.
+"""
 
 import os
 import re
@@ -25,6 +29,9 @@ def blocks(page: str) -> list[tuple[str, str]]:
 
 
 BLOCKS = blocks(README)
+OF_OTHER_LIBRARIES = blocks(README.partition("\n## With other libraries\n")[2].partition("\n## ")[0])
+OTHER_LIBRARIES = ("onnxruntime", "peft", "sentence_transformers", "setfit", "torchao")
+SLOW_PAGES = {"neighbours.md": OTHER_LIBRARIES}  # and the packages they need
 MAKE_BLOCKS = [code for language, code in BLOCKS if language == "bash" and code.startswith("make ")]
 
 
@@ -67,9 +74,14 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_code_blocks_run(folder):
+@pytest.mark.parametrize("with_other_libraries", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_code_blocks_run(folder, with_other_libraries):
+    for package in OTHER_LIBRARIES if with_other_libraries else ():
+        pytest.importorskip(package)
     namespace: dict = {}
     for number, (language, code) in enumerate(BLOCKS, start=1):
+        if (language, code) in OF_OTHER_LIBRARIES and not with_other_libraries:
+            continue
         if language == "yaml":
             name = re.match(r"# (\S+)", code)[1]
             (folder / name).write_text(code, encoding="utf-8")
@@ -91,9 +103,17 @@ def test_code_blocks_run(folder):
     }
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.name, marks=pytest.mark.slow if page.name in SLOW_PAGES else [])
+        for page in sorted((ROOT / "docs").glob("*.md"))
+    ],
+)
 def test_python_of_the_pages_runs(page, folder):
     """Their shell lines are for machines that a test has not got; their yaml is read at least."""
+    for package in SLOW_PAGES.get(page.name, ()):
+        pytest.importorskip(package)
     namespace: dict = {}
     for number, (language, code) in enumerate(blocks(page.read_text(encoding="utf-8")), start=1):
         if language == "python":

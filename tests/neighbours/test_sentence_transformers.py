@@ -52,7 +52,7 @@ def test_bi_encoder_gives_the_mean_of_the_encoders_states(saved, flavour):
 @every_flavour
 def test_bi_encoder_is_trained_saved_and_reloaded(saved, flavour, tmp_path):
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
-    from sentence_transformers import losses as objectives
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
     encoder = SentenceTransformer(saved[1], device="cpu")
     before = encoder.encode(list(SENTENCES))
@@ -60,7 +60,7 @@ def test_bi_encoder_is_trained_saved_and_reloaded(saved, flavour, tmp_path):
         encoder,
         args=sentence_transformers.SentenceTransformerTrainingArguments(str(tmp_path / "run"), **ARGUMENTS),
         train_dataset=Dataset.from_dict({"anchor": [one for one, _ in PAIRS], "positive": [two for _, two in PAIRS]}),
-        loss=objectives.MultipleNegativesRankingLoss(encoder),
+        loss=MultipleNegativesRankingLoss(encoder),
     )
     trainer.train()
     assert losses(trainer)[-1] < losses(trainer)[0]
