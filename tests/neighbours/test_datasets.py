@@ -10,6 +10,8 @@ from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
 import electra_plus
 
+pytestmark = pytest.mark.slow
+
 TEXTS = [f"the cat sat on the mat {'and the dog slept ' * (number % 4)}" for number in range(48)]
 
 
@@ -40,7 +42,6 @@ def test_pretraining_on_a_stream_gives_the_losses_of_its_rows(files, tokenizer, 
     assert losses(stream) == losses(whole) and len(losses(stream)) == 4
 
 
-@pytest.mark.slow
 def test_pretraining_on_a_shuffled_stream_goes_on_exactly_where_it_was_stopped(files, tokenizer, tmp_path):
     def trainer(folder):
         rows = without_labels(files, tokenizer).shuffle(seed=5, buffer_size=10)
@@ -56,7 +57,6 @@ def test_pretraining_on_a_shuffled_stream_goes_on_exactly_where_it_was_stopped(f
     assert all((weights(resumed)[name] == tensor).all() for name, tensor in weights(whole).items())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("collator", ["padding", "packing"])
 @pytest.mark.parametrize("trainer", ["ours", "stock"])
 def test_fine_tuning_on_a_stream(trainer, collator, files, tokenizer, tmp_path):

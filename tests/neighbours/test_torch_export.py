@@ -2,25 +2,22 @@
 
 import pytest
 import torch
-from head_helpers import batch_for, make_model, scores_of
+from head_helpers import batch_for, every_flavour, make_model, scores_of
 
 from electra_plus.registration import HEADS
 
-FAST = ("ElectraPlusForSequenceClassification", "modern")
+pytestmark = pytest.mark.slow
+
 # which chunks there are depends on the tokens: no graph can say it
 NAMES = [head.class_name for head in HEADS if head.class_name != "ElectraPlusForLongSequenceClassification"]
-CASES = [
-    pytest.param(name, flavour, marks=[] if (name, flavour) == FAST else pytest.mark.slow)
-    for name in NAMES
-    for flavour in ("classic", "modern")
-]
 
 
 def of_any_size(batch: dict[str, torch.Tensor]) -> dict[str, dict[int, object]]:
     return {name: dict.fromkeys(range(tensor.dim()), torch.export.Dim.AUTO) for name, tensor in batch.items()}
 
 
-@pytest.mark.parametrize(("name", "flavour"), CASES)
+@every_flavour
+@pytest.mark.parametrize("name", NAMES)
 def test_graph_gives_the_models_scores_whatever_the_size(name, flavour, tmp_path):
     model = make_model(name, flavour, use_cache=False)
     example = batch_for(name, length=40)  # local attention of the model itself takes this length in blocks
@@ -38,8 +35,7 @@ def test_graph_gives_the_models_scores_whatever_the_size(name, flavour, tmp_path
                 torch.testing.assert_close(found[key], expected[key], rtol=0, atol=1e-5)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("flavour", ["classic", "modern"])
+@every_flavour
 def test_graph_of_token_ids_alone(flavour):
     model = make_model("ElectraPlusModel", flavour)
     example = {"input_ids": torch.randint(5, 90, (2, 40))}
