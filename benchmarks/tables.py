@@ -29,6 +29,7 @@ from task_tables import (
     finetuning,
     generation,
     long_context,
+    onnx_runtime,
     pipelines,
     tasks,
     translation,
@@ -57,6 +58,7 @@ TABLES = {
     "example scripts": (example_scripts, ("example_scripts",)),
     "augmentation": (augmentation, ("augmentation",)),
     "pipelines": (pipelines, ("pipelines",)),
+    "onnx runtime": (onnx_runtime, ("onnx_runtime",)),
 }
 
 
