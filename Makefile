@@ -32,6 +32,7 @@ format: install
 	$(BIN)/ruff format .
 
 slow: install  ## the tests that the default run leaves out: slow, several processes, package index
+	$(BIN)/python -m pip install --quiet -e ".[quantize]" -c constraints.txt
 	$(BIN)/python -m pytest -q -m "slow or network or multiprocess"
 
 clean:

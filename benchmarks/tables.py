@@ -30,6 +30,7 @@ from task_tables import (
     generation,
     loading,
     long_context,
+    onnx_runtime,
     pipelines,
     tasks,
     translation,
@@ -59,6 +60,7 @@ TABLES = {
     "augmentation": (augmentation, ("augmentation",)),
     "pipelines": (pipelines, ("pipelines",)),
     "loading": (loading, ("loading",)),
+    "onnx runtime": (onnx_runtime, ("onnx_runtime",)),
 }
 
 

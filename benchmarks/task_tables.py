@@ -221,6 +221,26 @@ def example_scripts() -> str:
     return "\n".join(lines)
 
 
+def onnx_runtime() -> str:
+    """ONNX Runtime beside PyTorch."""
+    found = result("onnx_runtime")
+    lines = [
+        f"A classifier with random weights, float32, one thread, processor time, median of {found['rounds']} interleaved rounds "
+        f"(a machine shared with other work; {on_machine(found)}); {found['num_texts']} sentences through the pipeline. Speed as a multiple of PyTorch in the same round, with its range:",
+        "",
+        "| | | PyTorch, milliseconds | ONNX Runtime | speed |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for preset, measured in found["presets"].items():
+        rows = [(f"{shape['rows']} x {shape['length']} tokens", shape["seconds"]) for shape in measured["shapes"]]
+        for what, seconds in [*rows, ("pipeline", measured["pipeline"])]:
+            medians = [f"{1000 * statistics.median(seconds[name]):,.0f}" for name in ("torch", "onnx")]
+            speed = with_range([one / other for one, other in zip(seconds["torch"], seconds["onnx"], strict=True)])
+            lines.append(f"| {preset} | {what} | {medians[0]} | {medians[1]} | {speed} |")
+    largest = max(measured["largest_difference_of_answers"] for measured in found["presets"].values())
+    return "\n".join([*lines, "", f"The largest difference of any answer's score is {largest:.0e}."])
+
+
 def pipelines() -> str:
     """Our pipelines beside the stock ones."""
     found = result("pipelines")

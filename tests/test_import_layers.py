@@ -17,11 +17,13 @@ LAYERS = {
     "metrics": set(),
     "optim": set(),
     "registration": {"models"},
+    "folders": set(),
     "pipelines": {"models", "data", "metrics", "optim", "registration"},
     "compression": {"models", "data", "metrics", "optim", "registration"},
-    "conversion": {"models", "data", "metrics", "optim", "registration"},
+    "conversion": {"models", "data", "metrics", "optim", "registration", "folders"},
+    "export": {"models", "data", "metrics", "optim", "registration", "folders", "pipelines"},
     # what is published has a pipeline, or becomes a stock model; a trainer publishes
-    "hub": {"models", "data", "metrics", "optim", "registration", "pipelines", "conversion", "version"},
+    "hub": {"models", "data", "metrics", "optim", "registration", "folders", "pipelines", "conversion", "version"},
     "training": {"models", "data", "metrics", "optim", "registration", "hub"},
 }
 TOP_LAYERS = {"recipes", "cli", "samples", "__init__", "__main__", "version"}

@@ -5,11 +5,14 @@ Comments, which no reader sees, say what a page needs. In its first lines:
 
     <!-- slow -->                    runs with the slow tests alone
     <!-- with: pretrained -->        finds a small pretrained checkpoint of that name in its folder
+    <!-- needs: peft setfit -->      is skipped where one of these packages is missing
 
 and right before a block:
 
     <!-- not run: two machines -->   why a test cannot run it
     <!-- file: rows.jsonl -->        the block is the file of that name, as is a yaml block that begins with `# name.yaml`
+
+The README's section on other libraries runs with the slow tests, since it imports them.
 """
 
 import os
@@ -55,6 +58,8 @@ def blocks(page: str) -> list[Block]:
 
 
 BLOCKS = blocks(README)
+OF_OTHER_LIBRARIES = blocks(README.partition("\n## With other libraries\n")[2].partition("\n## ")[0])
+OTHER_LIBRARIES = ("onnxruntime", "peft", "sentence_transformers", "setfit", "torchao")
 MAKE_BLOCKS = [block.code for block in BLOCKS if block.language == "bash" and block.code.startswith("make ")]
 
 
@@ -106,9 +111,15 @@ def folder(tmp_path, monkeypatch):
     hub.close()
 
 
-def test_code_blocks_run(folder):
+@pytest.mark.parametrize("with_other_libraries", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_code_blocks_run(folder, with_other_libraries):
+    for package in OTHER_LIBRARIES if with_other_libraries else ():
+        pytest.importorskip(package)
     namespace: dict = {}
-    for number, (language, code, *_) in enumerate(BLOCKS, start=1):
+    for number, block in enumerate(BLOCKS, start=1):
+        if block in OF_OTHER_LIBRARIES and not with_other_libraries:
+            continue
+        language, code = block.language, block.code
         if language == "yaml":
             name = re.match(r"# (\S+)", code)[1]
             (folder / name).write_text(code, encoding="utf-8")
@@ -145,6 +156,8 @@ def checkpoint(tmp_path_factory):
 @pytest.mark.parametrize("page", [page_parameter(page) for page in sorted((ROOT / "docs").glob("*.md"))])
 def test_code_blocks_of_the_page_run(page, folder, request):
     text = page.read_text(encoding="utf-8")
+    for package in (re.search(r"^<!-- needs: (.*) -->$", text, flags=re.MULTILINE) or ["", ""])[1].split():
+        pytest.importorskip(package)
     if "<!-- with: pretrained -->" in text.splitlines()[:5]:
         shutil.copytree(request.getfixturevalue("checkpoint"), folder / "pretrained")
     namespace: dict = {}

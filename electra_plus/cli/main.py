@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from electra_plus.cli.export import add_export
 from electra_plus.cli.publishing import add_publish
 from electra_plus.cli.tasks import add_finetune, add_predict, add_task_flags, score_task, without_task_flags
 from electra_plus.version import __version__
@@ -20,6 +21,7 @@ EXAMPLES = """examples:
   electra-plus predict --model sentiment --text "I loved it" "我很喜欢这本书"
   electra-plus convert --model joint --to stock --output stock
   electra-plus publish --model sentiment --repo me/sentiment --license apache-2.0
+  electra-plus export --model sentiment --output sentiment-onnx
 """
 EVALUATE_EXAMPLES = """suites and what --data holds:
   blimp       minimal pairs, .jsonl with sentence_good, sentence_bad and UID: how often a network finds the grammatical
@@ -58,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
         add_predict,
         _add_convert,
         add_publish,
+        add_export,
     ):
         add(commands)
     return parser

@@ -16,7 +16,7 @@ import transformers
 from safetensors import SafetensorError, safe_open
 from transformers import ElectraConfig, PreTrainedModel
 
-from electra_plus.conversion.folders import copy_tokenizer, file_of, finished_folder, one_line, read_config
+from electra_plus.folders import copy_tokenizer, file_of, finished_folder, one_line, read_config
 from electra_plus.models.configuration_electra_plus import ElectraPlusConfig
 from electra_plus.models.modeling_electra_plus import ElectraPlusPreTrainedModel
 from electra_plus.registration import load_model_classes

@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, TrainerCallback
 
-from electra_plus.conversion.folders import read_config
+from electra_plus.folders import read_config
 from electra_plus.hub.carried_code import carry_code, own_task
 from electra_plus.hub.hardware import describe_machine
 from electra_plus.hub.model_card import ModelFacts, render_card, written_by_us

@@ -15,7 +15,7 @@ from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokeni
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from electra_plus.conversion import to_stock
-from electra_plus.conversion.folders import copy_tokenizer, finished_folder, one_line, read_config
+from electra_plus.folders import copy_tokenizer, finished_folder, one_line, read_config
 from electra_plus.hub.carried_code import carry_code, code_files, own_task
 from electra_plus.hub.checks import check_folder, without_tokens
 from electra_plus.hub.model_card import ModelFacts, render_card, written_by_us

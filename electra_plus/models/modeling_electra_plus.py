@@ -363,6 +363,7 @@ class ElectraPlusModel(ElectraPlusPreTrainedModel):
             and not self.config.is_decoder
             and self.config._attn_implementation == "sdpa"
             and (attention_mask is None or attention_mask.dim() == 2)
+            and not torch.compiler.is_exporting()  # an exported graph takes rows of any length, so of any number of blocks
             and length > block_length(window) + 2 * window  # the keys of a block; a shorter row has fewer
         )
 

@@ -14,6 +14,7 @@ from transformers import (
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from electra_plus.pipelines.long_text import LongTextClassificationPipeline, LongTokenClassificationPipeline
+from electra_plus.pipelines.onnx_model import OnnxModel, folder_arguments, is_onnx_folder
 from electra_plus.pipelines.question_answering import ExtractiveQuestionAnsweringPipeline
 from electra_plus.pipelines.replaced_tokens import AutoModelForReplacedTokenDetection, ReplacedTokenDetectionPipeline
 from electra_plus.pipelines.translation import MachineTranslationPipeline
@@ -87,7 +88,8 @@ def pipeline(task: str | None = None, model: str | PreTrainedModel | None = None
         task (`str`, *optional*):
             A task of transformers, `"replaced-token-detection"`, `"long-text-classification"`, `"extractive-qa"` (also by its
             old name `"question-answering"`) or `"machine-translation"` (`"translation"`). `None` is what the model is for.
-        model (`str` or [`PreTrainedModel`], *optional*): Folder, Hub name or model, ours or stock.
+        model (`str` or [`PreTrainedModel`], *optional*):
+            Folder, Hub name or model, ours or stock; or a folder that `electra-plus export` wrote, which ONNX Runtime computes.
         kwargs: Whatever `transformers.pipeline` takes, and the arguments of the pipeline's own call as defaults.
 
     Returns:
@@ -106,6 +108,8 @@ def pipeline(task: str | None = None, model: str | PreTrainedModel | None = None
     if isinstance(task, str):
         task = "machine-translation" if TRANSLATION_OF_A_PAIR.fullmatch(task) else ALIASES.get(task, task)
     kwargs.setdefault("pipeline_class", PIPELINES.get(task))
+    if is_onnx_folder(model):
+        return transformers.pipeline(task, **folder_arguments(task, model, kwargs))
     return transformers.pipeline(task, model=model, **kwargs)
 
 
@@ -115,6 +119,7 @@ __all__ = [
     "LongTextClassificationPipeline",
     "LongTokenClassificationPipeline",
     "MachineTranslationPipeline",
+    "OnnxModel",
     "ReplacedTokenDetectionPipeline",
     "pipeline",
     "task_of_class",

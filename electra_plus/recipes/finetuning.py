@@ -12,8 +12,8 @@ from typing import Any
 
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
-from electra_plus.conversion.folders import refuse_file
 from electra_plus.data.example_files import Row
+from electra_plus.folders import refuse_file
 from electra_plus.hub.carried_code import carry_code
 from electra_plus.recipes.augmenting import make_augmentation
 from electra_plus.recipes.evaluation.loading import MODEL_TYPES, fingerprint, longest_input, read_config, read_tokenizer

@@ -11,10 +11,10 @@ import torch
 import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from electra_plus.conversion.folders import file_of
 from electra_plus.data.example_files import Row
 from electra_plus.data.task_columns import describe_columns, parse_columns
 from electra_plus.data.task_examples import task_examples
+from electra_plus.folders import file_of
 from electra_plus.recipes.evaluation.loading import best_device, longest_input, quiet, read_config, read_tokenizer
 from electra_plus.recipes.evaluation.report import refuse_folder, versions, write_json
 from electra_plus.recipes.finetuning import METRICS_FILE

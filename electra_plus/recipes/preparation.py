@@ -15,13 +15,13 @@ from typing import Any
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from electra_plus.conversion.folders import finished_folder
 from electra_plus.data.documents import sample_documents
 from electra_plus.data.prepared import MANIFEST, MANIFEST_FORMAT
 from electra_plus.data.row_rules import RULES
 from electra_plus.data.shards import PARTS, ShardSettings, gather_shards, join_shards, row_features, write_shards
 from electra_plus.data.sources import Source, describe_source, find_sources, read_source
 from electra_plus.data.tokenization import load_tokenizer, train_wordpiece_tokenizer
+from electra_plus.folders import finished_folder
 
 logger = logging.getLogger(__name__)
 

@@ -18,12 +18,12 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from electra_plus.conversion.folders import refuse_file
 from electra_plus.data.cooccurrence import cooccurrence_vectors
 from electra_plus.data.corpus import TokenRows, pack_rows, read_documents
 from electra_plus.data.examples import read_examples
 from electra_plus.data.masking import DataCollatorForReplacedTokenDetection
 from electra_plus.data.tokenization import train_wordpiece_tokenizer
+from electra_plus.folders import refuse_file
 from electra_plus.metrics.detection import DetectionMetrics
 from electra_plus.models.configuration_electra_plus import ElectraPlusConfig
 from electra_plus.models.modeling_electra_plus_generator import ElectraPlusForMaskedLM

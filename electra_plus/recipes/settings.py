@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from electra_plus.conversion.folders import refuse_file
+from electra_plus.folders import refuse_file
 
 Settings = TypeVar("Settings")
 

@@ -6,7 +6,7 @@ from transformers import AutoTokenizer
 from electra_plus.cli.main import build_parser, main
 from electra_plus.version import __version__
 
-COMMANDS = ("quickstart", "prepare", "pretrain", "finetune", "evaluate", "predict", "convert")
+COMMANDS = ("quickstart", "prepare", "pretrain", "finetune", "evaluate", "predict", "convert", "export")
 
 
 def test_help_names_every_command_with_an_example(capsys):
@@ -55,6 +55,7 @@ def test_version_is_printed(capsys):
         (["evaluate", "--model", "m", "--suite", "rtd", "--data", "x", "--output", "."], "got the folder '.'"),
         (["quickstart", "--output", "out", "--steps", "1"], "`steps` must be at least 2, one for each stage, got 1"),
         (["convert", "--model", "nowhere", "--to", "stock", "--output", "out"], "'nowhere'"),
+        (["export", "--model", "nowhere", "--output", "out"], "'nowhere'"),
     ],
 )
 def test_error_is_one_line_with_the_commands_name_and_nothing_is_written(
