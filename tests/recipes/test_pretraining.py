@@ -168,6 +168,42 @@ def test_networks_that_exist_are_trained_on(text, tmp_path):
         )
 
 
+@pytest.fixture(scope="module")
+def prepared(text, tmp_path_factory) -> str:
+    """Rows of a book with the tokenizer trained on it."""
+    folder = tmp_path_factory.mktemp("prepared")
+    lines = Path(text).read_text(encoding="utf-8").split("\n")[:100]
+    (folder / "book.txt").write_text("\n\n".join(lines), encoding="utf-8")
+    prepare(
+        PreparationSettings(
+            [str(folder / "book.txt")],
+            str(folder / "rows"),
+            row_length=32,
+            vocab_size=300,
+            lowercase=False,
+            held_out_fraction=0.1,
+        )
+    )
+    return str(folder / "rows")
+
+
+def test_a_generator_that_is_described_has_the_vocabulary_of_the_rows(text, prepared, tmp_path):
+    described = {"embedding_size": 128, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1}
+    # the text is too short for the 8192 tokens that are asked for
+    for name, source in (("rows", {"train_files": None, "dataset": prepared}), ("text", {"train_files": [text]})):
+        model = {"generator_config": described}
+        run = settings(text, tmp_path / name, preset="tiny", model=model, **{"vocab_size": 8192, **source})
+        run.training["max_steps"] = 1
+        pretrain(run)
+        config = ElectraPlusConfig.from_pretrained(tmp_path / name)
+        assert config.vocab_size == config.generator_config.vocab_size < 8192
+        assert config.generator_config.hidden_size == 32
+    wrong = {"generator_config": {**described, "vocab_size": 8192}}
+    size = len(transformers.AutoTokenizer.from_pretrained(prepared))
+    with pytest.raises(ValueError, match=rf"`generator_config.vocab_size` \(8192\) must equal `vocab_size` \({size}\)"):
+        pretrain(settings(text, tmp_path / "x", preset="tiny", train_files=None, dataset=prepared, model=wrong))
+
+
 def test_text_or_dataset_must_be_given(text, tmp_path):
     for wrong in ({"train_files": None}, {"dataset": "rows"}):
         with pytest.raises(ValueError, match="`train_files` or `dataset` must be given"):
