@@ -14,6 +14,7 @@ from electra_plus.data.masking import DataCollatorForReplacedTokenDetection
 from electra_plus.data.prepared import load_prepared
 from electra_plus.data.tokenization import load_tokenizer, train_wordpiece_tokenizer
 from electra_plus.models.configuration_electra_plus import ElectraPlusConfig
+from electra_plus.recipes.checkpoint_tokenizers import refuse_another_vocabulary, tokenizer_beside
 from electra_plus.recipes.settings import keep_settings, same_run, training_arguments
 
 logger = logging.getLogger(__name__)
@@ -173,6 +174,8 @@ def pretrain(settings: PretrainingSettings, resume: bool = False, restart: bool 
     else:
         tokenizer = known_tokenizer(settings, output_dir if checkpoint else None)
     ElectraPlusConfig.preset(settings.preset, **model_fields(settings, tokenizer))
+    if tokenizer is not None:
+        refuse_other_ids(settings, tokenizer)
     row_length = settings.row_length if settings.dataset is None else manifest["row_length"]
     length_ramp = make_length_ramp(settings, arguments, row_length)
     if settings.dataset is None:
@@ -304,8 +307,30 @@ def model_fields(settings: PretrainingSettings, tokenizer: PreTrainedTokenizerBa
 
 def known_tokenizer(settings: PretrainingSettings, run: Path | None) -> PreTrainedTokenizerBase | None:
     """Return the tokenizer given, that of the networks to start from, or that of a run to go on; `None` to train one."""
-    name = settings.tokenizer or settings.discriminator or settings.generator or run
-    return None if name is None else load_tokenizer(name)
+    if settings.tokenizer is not None:
+        return load_tokenizer(settings.tokenizer)
+    networks = [name for name in (settings.discriminator, settings.generator) if name is not None]
+    for name in networks:
+        if (tokenizer := tokenizer_beside(name)) is not None:
+            return tokenizer
+    if networks:
+        raise OSError(f"{networks} must have a tokenizer, got none. Save it beside the weights, or give `tokenizer`.")
+    return None if run is None else load_tokenizer(run)
+
+
+def refuse_other_ids(settings: PretrainingSettings, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Check that the networks to start from read the ids that the tokenizer of this run gives."""
+    for argument in ("discriminator", "generator"):
+        name = getattr(settings, argument)
+        if settings.dataset is not None:
+            of = f"`dataset` ({settings.dataset!r})"
+            cure = f"Prepare the text for it: electra-plus prepare --tokenizer {name}"
+        elif settings.tokenizer is not None:
+            of, cure = f"`tokenizer` ({settings.tokenizer!r})", "Give the checkpoint's, or leave `tokenizer` out."
+        else:
+            of, cure = "`discriminator`", "Give two checkpoints with one tokenizer."
+        if name is not None:
+            refuse_another_vocabulary(argument, name, tokenizer, of, cure)
 
 
 def rows_of_text(

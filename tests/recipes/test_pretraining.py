@@ -11,6 +11,7 @@ import transformers
 
 from electra_plus import ElectraPlusConfig, ElectraPlusTrainingArguments
 from electra_plus.data.corpus import read_documents
+from electra_plus.recipes.checkpoint_tokenizers import refuse_another_vocabulary
 from electra_plus.recipes.preparation import PreparationSettings, prepare
 from electra_plus.recipes.pretraining import (
     DEFAULT_TRAINING,
@@ -185,6 +186,63 @@ def prepared(text, tmp_path_factory) -> str:
         )
     )
     return str(folder / "rows")
+
+
+def save_bert(folder: Path, vocab_size: int, tokenizer=None) -> str:
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 32}
+    transformers.BertForMaskedLM(transformers.BertConfig(vocab_size=vocab_size, **sizes)).save_pretrained(folder)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def exchanged(tokenizer, first: int, second: int):
+    """A tokenizer with two of its tokens exchanged."""
+    tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    tokens[first], tokens[second] = tokens[second], tokens[first]
+    return transformers.BertTokenizer(vocab={token: index for index, token in enumerate(tokens)}, do_lower_case=False)
+
+
+@pytest.mark.parametrize("argument", ["generator", "discriminator"])
+def test_networks_of_another_vocabulary_are_refused(argument, text, prepared, tmp_path):
+    tokenizer = transformers.AutoTokenizer.from_pretrained(prepared)
+    size = len(tokenizer)
+    tokens = [tokenizer.convert_ids_to_tokens(index) for index in (20, 40)]
+    other = save_bert(tmp_path / "other", size, exchanged(tokenizer, 20, 40))
+    for source, cure in (
+        (
+            {"train_files": None, "dataset": prepared},
+            f"Prepare the text for it: electra-plus prepare --tokenizer {other}",
+        ),
+        ({"tokenizer": prepared}, "Give the checkpoint's, or leave `tokenizer` out."),
+    ):
+        with pytest.raises(ValueError) as error:
+            pretrain(settings(text, tmp_path / "out", preset="tiny", **{argument: other}, **source))
+        found = str(error.value)
+        assert f"`{argument}` ({other!r}) must read the vocabulary of `" in found and found.endswith(cure)
+        assert f"2 ids stand for other tokens, such as 20 for {tokens[1]!r}, not {tokens[0]!r}" in found
+    bare = save_bert(tmp_path / "bare", size + 8)
+    with pytest.raises(ValueError, match=f"it has {size + 8} tokens, not {size}, and no tokenizer beside it. Prepare"):
+        pretrain(settings(text, tmp_path / "out", train_files=None, dataset=prepared, **{argument: bare}))
+    small = save_bert(tmp_path / "small", size - 8, tokenizer)
+    with pytest.raises(ValueError, match=f"it has {size - 8} tokens, not {size}. Prepare"):
+        pretrain(settings(text, tmp_path / "out", train_files=None, dataset=prepared, **{argument: small}))
+    with pytest.raises(OSError, match="must have a tokenizer, got none. Save it"):
+        pretrain(settings(text, tmp_path / "out", **{argument: bare}))
+    with pytest.raises(OSError, match=f"`{argument} no such folder` is no checkpoint"):
+        pretrain(settings(text, tmp_path / "out", tokenizer=prepared, **{argument: "no such folder"}))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_prepared_folder_is_trained_on_by_networks_of_its_vocabulary(text, prepared, tmp_path):
+    tokenizer = transformers.AutoTokenizer.from_pretrained(prepared)
+    refuse_another_vocabulary("generator", save_bert(tmp_path / "bare", len(tokenizer)), tokenizer, "", "")
+    padded = save_bert(tmp_path / "padded", len(tokenizer) + 4, tokenizer)  # more rows than tokens
+    refuse_another_vocabulary("generator", padded, tokenizer, "", "")
+    generator = save_bert(tmp_path / "bert", len(tokenizer), tokenizer)
+    run = settings(text, tmp_path / "run", train_files=None, dataset=prepared, generator=generator, preset="tiny")
+    run.training["max_steps"] = 1
+    assert pretrain(run)["eval_generator_loss"] > 0
 
 
 def test_a_generator_that_is_described_has_the_vocabulary_of_the_rows(text, prepared, tmp_path):
