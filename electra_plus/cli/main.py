@@ -260,10 +260,12 @@ def _prepare(arguments: argparse.Namespace) -> None:
     print(f"{found['documents_read']:,} documents, {found['duplicates_dropped']:,} of them dropped as duplicates")
     for part in ("train", "held_out"):
         figures = found[part]
-        padding = f", {100 * figures['padding_fraction']:.2f} % padding" if figures["rows"] else ""
-        print(
-            f"{part}: {figures['documents']:,} documents, {figures['tokens']:,} tokens, {figures['rows']:,} rows{padding}"
-        )
+        line = f"{part}: {figures['documents']:,} documents, {figures['tokens']:,} tokens, {figures['rows']:,} rows"
+        if figures["rows"]:
+            line += (
+                f", {100 * figures['padding_fraction']:.2f} % padding, {100 * figures['unknown_fraction']:.2f} % [UNK]"
+            )
+        print(line)
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:

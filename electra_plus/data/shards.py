@@ -17,7 +17,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from electra_plus.data.documents import SeenDocuments, document_key
-from electra_plus.data.row_rules import RULES, encode_documents
+from electra_plus.data.row_rules import RULES, count_unknown, encode_documents
 from electra_plus.data.tokenization import load_tokenizer
 
 # Text of a shard: some two million tokens of English. It bounds the memory, and it is the window in which rows are packed.
@@ -169,12 +169,14 @@ def write_shard(shard: Shard, settings: ShardSettings, tokenizer: PreTrainedToke
     Tokenise a shard, make its rows, and write `<part>/data-<number>.arrow` for each part that has any.
 
     Returns:
-        `dict`: for each part `documents`, `rows`, `tokens` (special ones included), and what the rule counts.
+        `dict`: for each part `documents`, `rows`, `tokens` (special ones included), `unknown_tokens`, `unknown_characters` and
+        `sampled_characters` (see [`count_unknown`]), and what the rule counts.
     """
     rule = RULES[settings.rule]
     figures: dict[str, Any] = {}
     for part, documents in shard.documents.items():
-        counts = Counter(documents=len(documents), rows=0, tokens=0)
+        counts = Counter(documents=len(documents), rows=0, tokens=0, unknown_tokens=0)
+        counts["unknown_characters"], counts["sampled_characters"] = count_unknown(documents, tokenizer)
         rows = rule.make_rows(
             encode_documents(documents, tokenizer, rule.by_sentence),
             settings.row_length,
@@ -184,7 +186,7 @@ def write_shard(shard: Shard, settings: ShardSettings, tokenizer: PreTrainedToke
             counts,
         )
         file = Path(settings.output, part, f"data-{shard.number:05d}.arrow")
-        _write_rows(rows, file, settings.schema, counts)
+        _write_rows(rows, file, settings.schema, counts, tokenizer.unk_token_id)
         figures[part] = dict(counts)
     # the marker comes last, and whole: a shard without one is written again
     marker = _marker(shard.number, settings)
@@ -202,7 +204,9 @@ def row_features(rule: str, vocab_size: int):
     return Features({name: Sequence(Value(dtype)) for name, dtype in columns.items()})
 
 
-def _write_rows(rows: Iterator[dict[str, Any]], file: Path, schema: Any, counts: Counter) -> None:
+def _write_rows(
+    rows: Iterator[dict[str, Any]], file: Path, schema: Any, counts: Counter, unknown_id: int | None
+) -> None:
     import pyarrow
 
     batch: list[dict[str, Any]] = []
@@ -216,6 +220,8 @@ def _write_rows(rows: Iterator[dict[str, Any]], file: Path, schema: Any, counts:
             writer.write_batch(pyarrow.record_batch(columns, schema=schema))
             counts["rows"] += len(batch)
             counts["tokens"] += sum(len(row["input_ids"]) for row in batch)
+            if unknown_id is not None:
+                counts["unknown_tokens"] += sum(int((row["input_ids"] == unknown_id).sum()) for row in batch)
             batch.clear()
 
     for row in rows:

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 # A tokenizer learns little from more text than this, and its trainer's memory grows with the different words it sees.
 TOKENIZER_CHARACTERS = 50_000_000
+# Of tokens or text; with more of them unknown `prepare` warns.
+MAX_UNKNOWN_FRACTION = 0.01
 # What a work folder was begun with: the settings, the sources and the versions.
 PLAN = "plan.json"
 PACKAGES = ("electra-plus", "transformers", "tokenizers", "datasets", "pyarrow")
@@ -269,8 +271,13 @@ def _write_rows(
         for one in figures:
             total.update(one[part])
         slots = total["rows"] * settings.row_length
-        padding = round(1 - total["tokens"] / slots, 6) if slots else None
-        found[part] = {**{name: total[name] for name in ("documents", "rows", "tokens")}, "padding_fraction": padding}
+        found[part] = {name: total[name] for name in ("documents", "rows", "tokens")}
+        found[part]["padding_fraction"] = round(1 - total["tokens"] / slots, 6) if slots else None
+        # of the tokens in rows, and of the text: [UNK] stands for a whole word, which may be a line
+        unknown, unknown_text = total.pop("unknown_tokens", 0), total.pop("unknown_characters", 0)
+        sampled = total.pop("sampled_characters", 0)
+        found[part]["unknown_fraction"] = round(unknown / total["tokens"], 6) if slots else None
+        found[part]["unknown_text_fraction"] = round(unknown_text / sampled, 6) if sampled else None
         found[part].update({name: number for name, number in total.items() if name not in found[part]})
     if not found["train"]["rows"]:
         read = counts["documents"] - counts["duplicates"]
@@ -282,5 +289,12 @@ def _write_rows(
         logger.warning(
             "no document is held out: `held_out_fraction` is %s, and there are %d documents",
             settings.held_out_fraction, found["train"]["documents"],
+        )  # fmt: skip
+    unknown, unknown_text = found["train"]["unknown_fraction"], found["train"]["unknown_text_fraction"] or 0
+    if max(unknown, unknown_text) > MAX_UNKNOWN_FRACTION:
+        logger.warning(
+            "[UNK] is %.2f %% of the tokens and hides %.1f %% of the text: a larger `vocab_size` helps against rare characters, "
+            "spaces between words against [UNK] for words of more than 100 characters, or give another `tokenizer`",
+            100 * unknown, 100 * unknown_text,
         )  # fmt: skip
     return found

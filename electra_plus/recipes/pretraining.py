@@ -14,6 +14,7 @@ from electra_plus.data.masking import DataCollatorForReplacedTokenDetection
 from electra_plus.data.prepared import load_prepared
 from electra_plus.data.tokenization import load_tokenizer, train_wordpiece_tokenizer
 from electra_plus.models.configuration_electra_plus import ElectraPlusConfig
+from electra_plus.recipes.checkpoint_tokenizers import refuse_another_vocabulary, tokenizer_beside
 from electra_plus.recipes.settings import keep_settings, same_run, training_arguments
 
 logger = logging.getLogger(__name__)
@@ -166,19 +167,19 @@ def pretrain(settings: PretrainingSettings, resume: bool = False, restart: bool 
         raise ValueError("`dataset` brings its tokenizer, got `tokenizer` as well. Leave that out.")
     arguments = training_arguments(ElectraPlusTrainingArguments, settings.output_dir, defaults, settings.training)
     checkpoint = None if restart else find_checkpoint(settings, output_dir, resume)
-    # the model first: a wrong field is said before an hour of tokenising
-    probe = {"vocab_size": settings.vocab_size, **settings.model}
-    ElectraPlusConfig.preset(settings.preset, **probe)
-
+    # tokenizer and model first: what does not fit is said before an hour of tokenising
     if settings.dataset is not None:
         # one share: the trainer deals out
         rows, held_out, tokenizer, manifest = load_prepared(settings.dataset, rank=0, world_size=1)
-        row_length = manifest["row_length"]
-        length_ramp = make_length_ramp(settings, arguments, row_length)
     else:
-        row_length = settings.row_length
-        length_ramp = make_length_ramp(settings, arguments, row_length)
-        rows, held_out, tokenizer = rows_of_text(settings, output_dir if checkpoint else None)
+        tokenizer = known_tokenizer(settings, output_dir if checkpoint else None)
+    ElectraPlusConfig.preset(settings.preset, **model_fields(settings, tokenizer))
+    if tokenizer is not None:
+        refuse_other_ids(settings, tokenizer)
+    row_length = settings.row_length if settings.dataset is None else manifest["row_length"]
+    length_ramp = make_length_ramp(settings, arguments, row_length)
+    if settings.dataset is None:
+        rows, held_out, tokenizer = rows_of_text(settings, tokenizer)
     if settings.validation_files is not None:
         held_out = pack_rows(read_documents(settings.validation_files), tokenizer, settings.row_length)
     if hasattr(held_out, "__len__") and not len(held_out):
@@ -273,7 +274,7 @@ def make_model(settings: PretrainingSettings, tokenizer: PreTrainedTokenizerBase
     from electra_plus.models.modeling_electra_plus_discriminator import ElectraPlusForReplacedTokenDetection
     from electra_plus.models.modeling_electra_plus_pretraining import ElectraPlusForPreTraining
 
-    fields = {**settings.model, "vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+    fields = model_fields(settings, tokenizer)
     if settings.discriminator is None and settings.generator is None:
         return ElectraPlusForPreTraining(ElectraPlusConfig.preset(settings.preset, **fields))
     if settings.discriminator is None:
@@ -293,17 +294,51 @@ def make_model(settings: PretrainingSettings, tokenizer: PreTrainedTokenizerBase
     )
 
 
+def model_fields(settings: PretrainingSettings, tokenizer: PreTrainedTokenizerBase | None) -> dict[str, Any]:
+    """Return the fields of a new model; a generator among them has the tokenizer's vocabulary if it does not say otherwise."""
+    vocabulary: dict[str, Any] = {"vocab_size": settings.vocab_size}
+    if tokenizer is not None:
+        vocabulary = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+    fields = {**settings.model, **vocabulary}
+    if isinstance(fields.get("generator_config"), dict):
+        fields["generator_config"] = {**vocabulary, **fields["generator_config"]}
+    return fields
+
+
+def known_tokenizer(settings: PretrainingSettings, run: Path | None) -> PreTrainedTokenizerBase | None:
+    """Return the tokenizer given, that of the networks to start from, or that of a run to go on; `None` to train one."""
+    if settings.tokenizer is not None:
+        return load_tokenizer(settings.tokenizer)
+    networks = [name for name in (settings.discriminator, settings.generator) if name is not None]
+    for name in networks:
+        if (tokenizer := tokenizer_beside(name)) is not None:
+            return tokenizer
+    if networks:
+        raise OSError(f"{networks} must have a tokenizer, got none. Save it beside the weights, or give `tokenizer`.")
+    return None if run is None else load_tokenizer(run)
+
+
+def refuse_other_ids(settings: PretrainingSettings, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Check that the networks to start from read the ids that the tokenizer of this run gives."""
+    for argument in ("discriminator", "generator"):
+        name = getattr(settings, argument)
+        if settings.dataset is not None:
+            of = f"`dataset` ({settings.dataset!r})"
+            cure = f"Prepare the text for it: electra-plus prepare --tokenizer {name}"
+        elif settings.tokenizer is not None:
+            of, cure = f"`tokenizer` ({settings.tokenizer!r})", "Give the checkpoint's, or leave `tokenizer` out."
+        else:
+            of, cure = "`discriminator`", "Give two checkpoints with one tokenizer."
+        if name is not None:
+            refuse_another_vocabulary(argument, name, tokenizer, of, cure)
+
+
 def rows_of_text(
-    settings: PretrainingSettings, with_tokenizer: Path | None
+    settings: PretrainingSettings, tokenizer: PreTrainedTokenizerBase | None
 ) -> tuple[TokenRows, TokenRows, PreTrainedTokenizerBase]:
-    """Return rows to train on, held-out rows, and the tokenizer: the one given, that of a run to go on, or a new one."""
+    """Return rows to train on, held-out rows, and the tokenizer: the one given, or a new one."""
     documents = list(read_documents(settings.train_files))
-    given = settings.tokenizer or settings.discriminator or settings.generator
-    if given is not None:
-        tokenizer = load_tokenizer(given)
-    elif with_tokenizer is not None:
-        tokenizer = load_tokenizer(with_tokenizer)
-    else:
+    if tokenizer is None:
         texts = [paragraph for document in documents for paragraph in document]
         tokenizer = train_wordpiece_tokenizer(texts, settings.vocab_size, settings.lowercase)
     rows = pack_rows(documents, tokenizer, settings.row_length)

@@ -17,6 +17,12 @@ from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor
+from transformers import TrainingArguments
+
+# The argument that recomputes layers in the backward pass: transformers 5.17 knows the old name only, 5.23 warns of it.
+RECOMPUTING = "activation_checkpointing"
+if RECOMPUTING not in TrainingArguments.__dataclass_fields__:
+    RECOMPUTING = "gradient_checkpointing"
 
 
 def turn_on_for_cpu(accelerator: Accelerator, plugin_arguments: dict[str, Any] | None) -> bool:
@@ -56,7 +62,7 @@ def refuse_what_fails(version: int, activation_checkpointing: bool) -> None:
     if activation_checkpointing:
         raise ValueError(
             "`fsdp_config['activation_checkpointing']` recomputes layers with other dropout than they ran with, which makes "
-            "gradients wrong. Use `gradient_checkpointing=True`, which keeps it."
+            f"gradients wrong. Use the argument `{RECOMPUTING}=True` itself, which keeps it."
         )
 
 

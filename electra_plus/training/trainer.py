@@ -53,9 +53,9 @@ class ElectraPlusTrainer(PublishingTrainer):
     r"""
     [`~transformers.Trainer`] for pretraining, with [`ElectraPlusTrainingArguments`].
 
-    Takes the arguments of `Trainer`. Without `data_collator` the rows are masked by
-    [`DataCollatorForReplacedTokenDetection`] with the tokenizer in `processing_class`. In the regime `"joint"` it trains a masked
-    LM or a task head as well; give the data collator of the task.
+    Takes the arguments of `Trainer`. Without `data_collator` the rows of generator and discriminator, or of a masked LM, are
+    masked by [`DataCollatorForReplacedTokenDetection`] with the tokenizer in `processing_class`. In the regime `"joint"` it
+    trains any other head as well, with the data collator that `Trainer` would take.
 
     Raises:
         ValueError: The regime does not fit the model.
@@ -89,9 +89,6 @@ class ElectraPlusTrainer(PublishingTrainer):
                 f"`args` must be ElectraPlusTrainingArguments, got {type(args).__name__}. It takes the same names and more."
             )
         args = args or ElectraPlusTrainingArguments("trainer_output")
-        tokenizer = kwargs.get("processing_class")
-        if data_collator is None and tokenizer is not None:
-            data_collator = DataCollatorForReplacedTokenDetection(tokenizer, seed=args.seed)
         joint = isinstance(model, ElectraPlusForPreTraining)
         if joint and kwargs.get("eval_dataset") is not None:
             kwargs.setdefault("compute_metrics", compute_pretraining_metrics)
@@ -102,6 +99,11 @@ class ElectraPlusTrainer(PublishingTrainer):
         self.regime = make_regime(args.regime, args.regime_kwargs)
         self._is_joint = isinstance(self.model, ElectraPlusForPreTraining)
         self._pretrains = self._is_joint or isinstance(self.model, ElectraPlusForMaskedLM)
+        tokenizer = kwargs.get("processing_class")
+        # a stock masked LM too; labels of any other head must come through as they are
+        masks = self._pretrains or type(self.model).__name__.endswith("ForMaskedLM")
+        if data_collator is None and tokenizer is not None and masks:
+            self.data_collator = DataCollatorForReplacedTokenDetection(tokenizer, seed=args.seed)
         if self._is_joint:
             self.regime.prepare(self.model)
         elif args.regime != "joint":

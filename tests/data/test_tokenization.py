@@ -1,4 +1,6 @@
 import pytest
+import transformers
+from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from electra_plus.data.tokenization import SPECIAL_TOKENS, load_tokenizer, train_wordpiece_tokenizer
@@ -50,6 +52,65 @@ def test_a_small_vocabulary_keeps_the_most_frequent_characters():
 def test_cased_tokenizer_keeps_capitals():
     tokenizer = train_wordpiece_tokenizer(ENGLISH, vocab_size=150, lowercase=False)
     assert tokenizer.tokenize("The")[0] != tokenizer.tokenize("the")[0]
+
+
+# Sentences, and what a lower-casing tokenizer makes of the words: nothing else than small letters where marks are letters.
+MARKED = {
+    "Hindi": ("मुझे यह किताब पसंद है। मैं पढ़ता हूँ BBC", ["मुझे", "यह", "किताब", "पसंद", "है", "।", "मैं", "पढ़ता", "हूँ", "bbc"]),
+    "Thai": ("ผมชอบ แมวตัวนี้ ที่บ้าน OK", ["ผมชอบ", "แมวตัวนี้", "ที่บ้าน", "ok"]),
+    "Japanese": ("ガギグ が 学校で、ぱぴぷ", ["ガギグ", "が", "学", "校", "で", "、", "ぱぴぷ"]),
+    "Japanese, decomposed": ("か\u3099 は\u309a", ["か\u3099", "は\u309a"]),
+    "Korean": ("나는 이 책을 좋아한다.", ["나는", "이", "책을", "좋아한다", "."]),
+    "Arabic": ("قرأ الطالبُ الكتابَ", ["قرأ", "الطالبُ", "الكتابَ"]),
+    "Hebrew": ("שָׁלוֹם עוֹלָם", ["שָׁלוֹם", "עוֹלָם"]),
+}
+STRIPPED = {
+    "Vietnamese": ("Tôi thích quyển sách này, đúng.", ["toi", "thich", "quyen", "sach", "nay", ",", "đung", "."]),
+    "French": ("L'élève Noël garçon", ["l", "'", "eleve", "noel", "garcon"]),
+    "German": ("Schöne Grüße, Straße", ["schone", "gruße", ",", "straße"]),
+    "Russian": ("Мой ёж", ["мои", "еж"]),
+    "Chinese": ("我喜欢ABC，café 一些。", ["我", "喜", "欢", "abc", "，", "cafe", "一", "些", "。"]),
+    "emoji": ("I ❤️ it", ["i", "❤", "it"]),
+}
+
+
+def whole_words(tokenizer, text: str) -> list[str]:
+    """Tokens with what continues a word joined to it."""
+    words: list[str] = []
+    for token in tokenizer.tokenize(text):
+        if token.startswith("##"):
+            words[-1] += token[2:]
+        else:
+            words.append(token)
+    return words
+
+
+@pytest.mark.parametrize("language", [*MARKED, *STRIPPED])
+def test_lower_casing_leaves_every_script_its_letters(language, tmp_path, caplog):
+    text, words = {**MARKED, **STRIPPED}[language]
+    tokenizer = train_wordpiece_tokenizer([text] * 5, vocab_size=300)
+    assert whole_words(tokenizer, text) == words
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert tokenizer.decode(ids).replace(" ", "") == "".join(words)
+    assert ("lower-cases and keeps accents" in caplog.text) == (language in MARKED)
+    # a plain tokenizer: another library builds it from what is saved
+    assert type(tokenizer) is transformers.BertTokenizer
+    tokenizer.save_pretrained(tmp_path)
+    assert AutoTokenizer.from_pretrained(tmp_path)(text, add_special_tokens=False)["input_ids"] == ids
+    assert Tokenizer.from_file(str(tmp_path / "tokenizer.json")).encode(text, add_special_tokens=False).ids == ids
+
+
+@pytest.mark.parametrize(("hindi_words", "kept"), [(0, False), (1, False), (40, True)])
+def test_a_quotation_in_another_script_changes_nothing(hindi_words, kept):
+    texts = ["the café is open, and the cook is in"] * 200 + ["मुझे"] * hindi_words
+    tokenizer = train_wordpiece_tokenizer(texts, vocab_size=300)
+    assert whole_words(tokenizer, "café") == ["café" if kept else "cafe"]
+
+
+def test_a_cased_tokenizer_keeps_marks_without_saying_so(caplog):
+    tokenizer = train_wordpiece_tokenizer(["मुझे École"] * 5, vocab_size=60, lowercase=False)
+    assert whole_words(tokenizer, "मुझे École") == ["मुझे", "École"]
+    assert caplog.text == ""
 
 
 def test_plain_vocabulary_file_is_accepted(tmp_path):

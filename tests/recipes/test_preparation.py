@@ -99,6 +99,39 @@ def test_tokenizer_is_trained_where_none_is_given(settings, tmp_path):
     assert AutoTokenizer.from_pretrained(tmp_path / "cased").model_max_length == 40
 
 
+@pytest.mark.parametrize("num_proc", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_what_the_tokenizer_does_not_know_is_counted_and_said(num_proc, settings, tmp_path, tokenizer, caplog):
+    words = ["the", "cat", "sat", "on", "the", "mat"]
+    long_word = "a" * 101  # one [UNK], as a line without spaces is
+    documents = [words * 12 + ["☃"] * 3 + [long_word] for _ in range(50)]
+    write(tmp_path / "text.txt", [[f"{'the ' * number}{' '.join(words)}"] for number, words in enumerate(documents)])
+    manifest = prepare(settings(held_out_fraction=0.0, num_proc=num_proc))
+    train = load_prepared(tmp_path / "out").train
+    ids = [token for row in train for token in row["input_ids"]]
+    assert ids.count(tokenizer.unk_token_id) == 50 * 4
+    assert manifest["train"]["unknown_fraction"] == pytest.approx(200 / len(ids), abs=1e-6)
+    text = sum(len(word) for document in documents for word in document) + 3 * sum(range(50))
+    assert manifest["train"]["unknown_text_fraction"] == pytest.approx(50 * 104 / text, abs=1e-6)
+    assert "unknown_tokens" not in manifest["train"] and "sampled_characters" not in manifest["train"]
+    shares = f"[UNK] is {100 * 200 / len(ids):.2f} % of the tokens and hides {100 * 50 * 104 / text:.1f} % of the text"
+    assert shares in caplog.text and "spaces between words" in caplog.text and "`vocab_size`" in caplog.text
+
+
+def test_a_line_without_spaces_is_told_though_it_is_few_tokens(settings, tmp_path, caplog):
+    thai = "ผมชอบแมวตัวนี้ " * 200 + "ที่บ้าน" * 100  # of 3,500 characters 700 are one token
+    write(tmp_path / "text.txt", [[thai], ["ผมชอบแมว"]])
+    manifest = prepare(settings(tokenizer=None, vocab_size=40, held_out_fraction=0.0))
+    assert manifest["train"]["unknown_fraction"] < 0.01 < 0.15 < manifest["train"]["unknown_text_fraction"]
+    assert "of the text: a larger `vocab_size`" in caplog.text
+
+
+def test_nothing_is_said_of_a_snowman(settings, tmp_path, caplog):
+    write(tmp_path / "text.txt", [["the cat sat on the mat " * 100, "☃"]])
+    manifest = prepare(settings(held_out_fraction=0.0))
+    assert 0 < manifest["train"]["unknown_fraction"] < 0.01 and 0 < manifest["train"]["unknown_text_fraction"] < 0.01
+    assert "[UNK]" not in caplog.text
+
+
 @pytest.mark.parametrize("rule", ["documents", "sentences"])
 def test_stopped_run_goes_on_and_ends_with_the_same_files(rule, settings, tmp_path, monkeypatch, caplog):
     prepare(settings(rule=rule, output_dir=str(tmp_path / "whole")))

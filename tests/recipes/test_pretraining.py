@@ -11,6 +11,7 @@ import transformers
 
 from electra_plus import ElectraPlusConfig, ElectraPlusTrainingArguments
 from electra_plus.data.corpus import read_documents
+from electra_plus.recipes.checkpoint_tokenizers import refuse_another_vocabulary
 from electra_plus.recipes.preparation import PreparationSettings, prepare
 from electra_plus.recipes.pretraining import (
     DEFAULT_TRAINING,
@@ -166,6 +167,99 @@ def test_networks_that_exist_are_trained_on(text, tmp_path):
         pretrain(
             settings(text, tmp_path / "x", discriminator=str(tmp_path / "detector"), tokenizer=str(tmp_path / "joint"))
         )
+
+
+@pytest.fixture(scope="module")
+def prepared(text, tmp_path_factory) -> str:
+    """Rows of a book with the tokenizer trained on it."""
+    folder = tmp_path_factory.mktemp("prepared")
+    lines = Path(text).read_text(encoding="utf-8").split("\n")[:100]
+    (folder / "book.txt").write_text("\n\n".join(lines), encoding="utf-8")
+    prepare(
+        PreparationSettings(
+            [str(folder / "book.txt")],
+            str(folder / "rows"),
+            row_length=32,
+            vocab_size=300,
+            lowercase=False,
+            held_out_fraction=0.1,
+        )
+    )
+    return str(folder / "rows")
+
+
+def save_bert(folder: Path, vocab_size: int, tokenizer=None) -> str:
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 32}
+    transformers.BertForMaskedLM(transformers.BertConfig(vocab_size=vocab_size, **sizes)).save_pretrained(folder)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def exchanged(tokenizer, first: int, second: int):
+    """A tokenizer with two of its tokens exchanged."""
+    tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    tokens[first], tokens[second] = tokens[second], tokens[first]
+    return transformers.BertTokenizer(vocab={token: index for index, token in enumerate(tokens)}, do_lower_case=False)
+
+
+@pytest.mark.parametrize("argument", ["generator", "discriminator"])
+def test_networks_of_another_vocabulary_are_refused(argument, text, prepared, tmp_path):
+    tokenizer = transformers.AutoTokenizer.from_pretrained(prepared)
+    size = len(tokenizer)
+    tokens = [tokenizer.convert_ids_to_tokens(index) for index in (20, 40)]
+    other = save_bert(tmp_path / "other", size, exchanged(tokenizer, 20, 40))
+    for source, cure in (
+        (
+            {"train_files": None, "dataset": prepared},
+            f"Prepare the text for it: electra-plus prepare --tokenizer {other}",
+        ),
+        ({"tokenizer": prepared}, "Give the checkpoint's, or leave `tokenizer` out."),
+    ):
+        with pytest.raises(ValueError) as error:
+            pretrain(settings(text, tmp_path / "out", preset="tiny", **{argument: other}, **source))
+        found = str(error.value)
+        assert f"`{argument}` ({other!r}) must read the vocabulary of `" in found and found.endswith(cure)
+        assert f"2 ids stand for other tokens, such as 20 for {tokens[1]!r}, not {tokens[0]!r}" in found
+    bare = save_bert(tmp_path / "bare", size + 8)
+    with pytest.raises(ValueError, match=f"it has {size + 8} tokens, not {size}, and no tokenizer beside it. Prepare"):
+        pretrain(settings(text, tmp_path / "out", train_files=None, dataset=prepared, **{argument: bare}))
+    small = save_bert(tmp_path / "small", size - 8, tokenizer)
+    with pytest.raises(ValueError, match=f"it has {size - 8} tokens, not {size}. Prepare"):
+        pretrain(settings(text, tmp_path / "out", train_files=None, dataset=prepared, **{argument: small}))
+    with pytest.raises(OSError, match="must have a tokenizer, got none. Save it"):
+        pretrain(settings(text, tmp_path / "out", **{argument: bare}))
+    with pytest.raises(OSError, match=f"`{argument} no such folder` is no checkpoint"):
+        pretrain(settings(text, tmp_path / "out", tokenizer=prepared, **{argument: "no such folder"}))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_prepared_folder_is_trained_on_by_networks_of_its_vocabulary(text, prepared, tmp_path):
+    tokenizer = transformers.AutoTokenizer.from_pretrained(prepared)
+    refuse_another_vocabulary("generator", save_bert(tmp_path / "bare", len(tokenizer)), tokenizer, "", "")
+    padded = save_bert(tmp_path / "padded", len(tokenizer) + 4, tokenizer)  # more rows than tokens
+    refuse_another_vocabulary("generator", padded, tokenizer, "", "")
+    generator = save_bert(tmp_path / "bert", len(tokenizer), tokenizer)
+    run = settings(text, tmp_path / "run", train_files=None, dataset=prepared, generator=generator, preset="tiny")
+    run.training["max_steps"] = 1
+    assert pretrain(run)["eval_generator_loss"] > 0
+
+
+def test_a_generator_that_is_described_has_the_vocabulary_of_the_rows(text, prepared, tmp_path):
+    described = {"embedding_size": 128, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1}
+    # the text is too short for the 8192 tokens that are asked for
+    for name, source in (("rows", {"train_files": None, "dataset": prepared}), ("text", {"train_files": [text]})):
+        model = {"generator_config": described}
+        run = settings(text, tmp_path / name, preset="tiny", model=model, **{"vocab_size": 8192, **source})
+        run.training["max_steps"] = 1
+        pretrain(run)
+        config = ElectraPlusConfig.from_pretrained(tmp_path / name)
+        assert config.vocab_size == config.generator_config.vocab_size < 8192
+        assert config.generator_config.hidden_size == 32
+    wrong = {"generator_config": {**described, "vocab_size": 8192}}
+    size = len(transformers.AutoTokenizer.from_pretrained(prepared))
+    with pytest.raises(ValueError, match=rf"`generator_config.vocab_size` \(8192\) must equal `vocab_size` \({size}\)"):
+        pretrain(settings(text, tmp_path / "x", preset="tiny", train_files=None, dataset=prepared, model=wrong))
 
 
 def test_text_or_dataset_must_be_given(text, tmp_path):

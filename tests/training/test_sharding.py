@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from electra_plus import (
     ElectraPlusTrainingArguments,
 )
 from electra_plus.training.checkpoints import what_is_wrong
+from electra_plus.training.sharding import refuse_what_fails
 
 
 def bert_and_electra() -> ElectraPlusForPreTraining:
@@ -187,9 +190,19 @@ def test_a_resumed_sharded_run_is_the_uninterrupted_one(name, sharded):
     ("fsdp_config", "message"),
     [
         ({"version": 1}, "must be 2, got 1"),
-        ({"activation_checkpointing": True}, "Use `gradient_checkpointing=True`"),
+        ({"activation_checkpointing": True}, "Use the argument `(activation|gradient)_checkpointing=True` itself"),
     ],
 )
 def test_what_would_train_something_else_is_refused(fsdp_config, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         ElectraPlusTrainingArguments(str(tmp_path), use_cpu=True, fsdp=True, fsdp_config=fsdp_config)
+
+
+def test_the_argument_that_is_advised_is_known_and_not_deprecated(tmp_path):
+    with pytest.raises(ValueError) as refused:
+        refuse_what_fails(2, activation_checkpointing=True)
+    name = re.search(r"`(\w+)=True`", str(refused.value))[1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        arguments = ElectraPlusTrainingArguments(str(tmp_path), use_cpu=True, **{name: True})
+    assert arguments.gradient_checkpointing is True  # by both names where there are two

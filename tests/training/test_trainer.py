@@ -12,10 +12,18 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from trainer_helpers import losses, make_trainer, weights
-from transformers import TrainingArguments
+import transformers
+from model_helpers import joint_config, small_config
+from trainer_helpers import ARGUMENTS, losses, make_trainer, weights
+from transformers import Trainer, TrainingArguments
 
-from electra_plus import DataCollatorForReplacedTokenDetection, ElectraPlusForMaskedLM, ElectraPlusTrainer
+import electra_plus
+from electra_plus import (
+    DataCollatorForReplacedTokenDetection,
+    ElectraPlusForMaskedLM,
+    ElectraPlusForPreTraining,
+    ElectraPlusTrainer,
+)
 from electra_plus.data.length_ramp import LengthRamp
 from electra_plus.data.sources import find_sources
 from electra_plus.data.streaming import StreamingRows
@@ -305,13 +313,47 @@ def test_warmup_stable_decay_has_a_default_decay(tmp_path, tokenizer, real_rows)
 
 
 def test_a_masked_lm_alone_trains_too(tmp_path, tokenizer, real_rows):
-    from model_helpers import small_config
-
     torch.manual_seed(0)
     model = ElectraPlusForMaskedLM(small_config("modern", sparse_prediction=True))
     trainer = make_trainer(tmp_path, tokenizer, real_rows, model=model, max_steps=30, learning_rate=3e-3)
     trainer.train()
     assert losses(trainer)[-1] < losses(trainer)[0] - 0.5
+
+
+def tiny_head(name):
+    torch.manual_seed(0)
+    if name.startswith("ElectraPlus"):
+        return getattr(electra_plus, name)(small_config("modern"))
+    sizes = {"vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    return getattr(transformers, name)(
+        getattr(transformers, name.partition("For")[0] + "Config")(intermediate_size=32, **sizes)
+    )
+
+
+@pytest.mark.parametrize("name", ["ElectraPlusForSequenceClassification", "ElectraForSequenceClassification"])
+def test_without_a_data_collator_a_classifier_gets_its_labels(name, tmp_path, tokenizer):
+    model = tiny_head(name)
+    rows = [{**tokenizer(text), "labels": number % 2} for number, text in enumerate(["the cat sat", "a dog"] * 8)]
+    arguments = electra_plus.ElectraPlusTrainingArguments(
+        str(tmp_path), **{**ARGUMENTS, "learning_rate": 1e-2, "max_steps": 20}
+    )
+    trainer = ElectraPlusTrainer(model, arguments, train_dataset=rows, processing_class=tokenizer)
+    assert type(trainer.data_collator) is type(
+        Trainer(model, TrainingArguments(str(tmp_path), use_cpu=True), processing_class=tokenizer).data_collator
+    )
+    trainer.train()
+    assert losses(trainer)[-1] < losses(trainer)[0] / 2
+
+
+@pytest.mark.parametrize("name", ["ElectraPlusForPreTraining", "ElectraPlusForMaskedLM", "BertForMaskedLM"])
+def test_without_a_data_collator_what_pretrains_gets_masked_rows(name, tmp_path, tokenizer, real_rows):
+    model = ElectraPlusForPreTraining(joint_config("modern")) if name.endswith("PreTraining") else tiny_head(name)
+    arguments = electra_plus.ElectraPlusTrainingArguments(str(tmp_path), **{**ARGUMENTS, "max_steps": 1})
+    trainer = ElectraPlusTrainer(model, arguments, train_dataset=real_rows, processing_class=tokenizer)
+    assert type(trainer.data_collator) is DataCollatorForReplacedTokenDetection
+    assert trainer.data_collator.seed == arguments.seed
+    trainer.train()
+    assert losses(trainer)[0] > 1
 
 
 def test_what_is_saved_may_write_with_a_cache(tmp_path, tokenizer, real_rows):

@@ -75,9 +75,12 @@ def guess_task(rows: Sequence[Row], columns: Mapping[str, Any] | None = None) ->
             continue
         if name == TokenClassification.name and "text" in chosen and not _are_spans(rows, chosen["spans"]):
             continue
-        if name in TEXT_TASKS:
-            return _by_labels(rows, chosen["label" if "label" in chosen else "labels"])
-        return name
+        if name not in TEXT_TASKS:
+            return name
+        column = chosen["label" if "label" in chosen else "labels"]
+        for task in _by_labels(rows, column):
+            if _finds_labels(task, column, present, columns):
+                return task
     if unclear is not None:
         raise ValueError(f"{rows[0].where}: {unclear}")
     raise ValueError(
@@ -93,21 +96,31 @@ def _are_spans(rows: Sequence[Row], column: Any) -> bool:
     )
 
 
-def _by_labels(rows: Sequence[Row], column: Any) -> str:
+def _finds_labels(task: str, column: Any, present: Sequence[str], columns: Mapping[str, Any] | None) -> bool:
+    """Say whether a task takes this column for its labels: `stars` is usual for a number, not for a class."""
+    try:
+        return column in choose_columns(present, task, columns).values()
+    except ValueError:
+        return False
+
+
+def _by_labels(rows: Sequence[Row], column: Any) -> tuple[str, ...]:
+    """Return the tasks that labels like these may be for, the likeliest first."""
     if isinstance(column, list):  # columns of 0 and 1
-        return MultiLabelClassification.name
+        return (MultiLabelClassification.name,)
     values = [row.get(column) for row in rows]
     if any(isinstance(value, list) for value in values):
-        return MultiLabelClassification.name
+        return (MultiLabelClassification.name,)
     numbers = []
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
-            return Classification.name
+            return (Classification.name,)
         try:
             numbers.append(float(value))
         except ValueError:
-            return Classification.name
-    return Classification.name if all(number.is_integer() for number in numbers) else Regression.name
+            return (Classification.name,)
+    are_whole = all(number.is_integer() for number in numbers)
+    return (Classification.name, Regression.name) if are_whole else (Regression.name,)
 
 
 def task_of_config(config: PretrainedConfig, model: str) -> str:

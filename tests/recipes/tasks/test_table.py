@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from electra_plus.data.example_files import Row
-from electra_plus.data.task_columns import TASK_COLUMNS
+from electra_plus.data.task_columns import TASK_COLUMNS, choose_columns
+from electra_plus.data.task_examples import unnested_translation
 from electra_plus.recipes.tasks import TASKS, guess_task, make_task, task_class, task_of_config
 from electra_plus.registration import HEADS
 
@@ -31,6 +32,8 @@ def test_every_task_has_columns_and_a_class_that_is_registered():
         ({"text": "a", "stars": "5", "label": "3"}, "text-classification"),
         ({"sentence1": "a", "sentence2": "b", "score": 3.8}, "regression"),
         ({"text": "a", "label": "0.5"}, "regression"),
+        ({"review": "a", "stars": 4, "title": "b"}, "regression"),
+        ({"text": "a", "rating": "5"}, "regression"),
         ({"text": "a", "labels": ["x", "y"]}, "multi-label-classification"),
         ({"tokens": ["a"], "ner_tags": ["O"]}, "token-classification"),
         ({"text": "我在北京", "label": {"city": {"北京": [[2, 3]]}}}, "token-classification"),
@@ -45,6 +48,7 @@ def test_every_task_has_columns_and_a_class_that_is_registered():
 )
 def test_task_is_guessed_where_columns_and_labels_make_it_certain(table, task):
     assert guess_task(rows(table, table)) == task
+    choose_columns(list(unnested_translation(rows(table)[0])), task)  # finds them all
 
 
 def test_one_number_that_is_not_whole_makes_a_regression():
@@ -63,6 +67,9 @@ def test_columns_that_the_user_named_count():
             {"text": "a", "verdict": 1},
             r"`a.jsonl` line 1: no task is made for the columns \['text', 'verdict'\].*--columns",
         ),
+        ({"text": "a", "stars": "five"}, r"no task is made for the columns \['text', 'stars'\].*--columns"),
+        ({"text": "a", "class": 3.5}, r"no task is made for the columns \['text', 'class'\].*--columns"),
+        ({"text": "a", "class": ["x"]}, r"no task is made for the columns \['text', 'class'\].*--columns"),
         (
             {"text": "a", "class": 1, "category": 2},
             r"`label` may be any of the columns \['class', 'category'\]. Say which",
