@@ -61,14 +61,15 @@ def file_of(name: str | Path, file: str) -> str | None:
         return None
 
 
-def copy_tokenizer(sources: list[str | Path], folder: Path) -> None:
-    """Copy the tokenizer's files of the first source that has any."""
+def copy_tokenizer(sources: list[str | Path], folder: Path) -> bool:
+    """Copy the tokenizer's files of the first source that has any; return whether one has."""
     for source in sources:
         files = [path for path in (file_of(source, file) for file in TOKENIZER_FILES) if path]
         for file in files:
             shutil.copyfile(file, folder / Path(file).name)
         if files:
-            return
+            return True
+    return False
 
 
 @contextmanager

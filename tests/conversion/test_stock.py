@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 import electra_plus
 from electra_plus.cli.main import main
 from electra_plus.conversion import from_stock, to_stock
-from electra_plus.conversion.stock import FIELDS_WITHOUT_EFFECT, STOCK_CLASSES, STOCK_VALUES
+from electra_plus.conversion.families import FIELDS_WITHOUT_EFFECT, STOCK_CLASSES, STOCK_VALUES
 
 OUR_CLASSES = {stock: ours for ours, stock in STOCK_CLASSES.items()}
 SHAPES = {"equal": {"embedding_size": 32}, "projected": {"embedding_size": 16}}
@@ -465,7 +465,10 @@ def test_unusable_weights_are_told(convert, tmp_path):
     assert "cannot be read" in refusal(ValueError, convert, folder, tmp_path / "out")
 
     file.rename(folder / "pytorch_model.bin")
-    assert "safetensors" in refusal(FileNotFoundError, convert, folder, tmp_path / "out")
+    assert "damaged: refused" in refusal(ValueError, convert, folder, tmp_path / "out")
+
+    (folder / "pytorch_model.bin").unlink()
+    assert "model.safetensors" in refusal(FileNotFoundError, convert, folder, tmp_path / "out")
 
 
 def test_heads_without_equal_are_refused(tmp_path):
