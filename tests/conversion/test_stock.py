@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from conversion_helpers import assert_bit_equal, config_of, perturbed, saved, weights
 from head_helpers import batch_for, make_model, scores_of
 from model_helpers import VOCAB_SIZE, joint_config
 from safetensors.torch import load_file, save_file
@@ -84,15 +85,6 @@ json.dump(report, open(sys.argv[1] + ".report", "w"))
 """
 
 
-def perturbed(model):
-    """Move every parameter: biases and norms start at 0 and 1, where a swapped or forgotten one would not show."""
-    rng = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn(parameter.shape, generator=rng))
-    return model.eval()
-
-
 def our_model(name: str, **overrides):
     return perturbed(make_model(name, "classic", local_attention=128, **{**FIELDS, **overrides}))
 
@@ -111,26 +103,6 @@ def bert_model(name: str = "BertForMaskedLM", **overrides):
     return perturbed(
         getattr(transformers, name)(transformers.BertConfig(vocab_size=VOCAB_SIZE, **{**sizes, **overrides}))
     )
-
-
-def saved(model, folder: Path) -> Path:
-    model.save_pretrained(folder)
-    return folder
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
-
-
-def assert_bit_equal(ours: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
-    assert ours.keys() == expected.keys()
-    for name, tensor in expected.items():
-        assert ours[name].dtype == tensor.dtype, name
-        assert torch.equal(ours[name], tensor), name
-
-
-def config_of(folder: Path) -> dict:
-    return json.loads((folder / "config.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
