@@ -4,7 +4,7 @@ import stat
 import zipfile
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-MAX_MEMBERS = 1000
+MAX_MEMBERS = 100_000  # a file of torch.save has one for each tensor
 # Weights hardly shrink: those of released archives by a tenth. Beyond this factor an archive is made to fill a disk.
 MAX_GROWTH = 50
 FREE_BYTES = 16 << 20  # text files may shrink more, and may be this large together in any case
@@ -27,7 +27,8 @@ def extract_archive(archive: Path, folder: Path) -> Path:
     """
     try:
         with zipfile.ZipFile(archive) as opened:
-            members = [member for member in opened.infolist() if not member.is_dir()]
+            # macOS adds a folder of its own
+            members = [m for m in opened.infolist() if not (m.is_dir() or m.filename.startswith("__MACOSX/"))]
             _refuse_hostile(archive, members)
             for member in members:
                 _extract(opened, member, folder)
@@ -51,6 +52,11 @@ def _refuse_hostile(archive: Path, members: list[zipfile.ZipInfo]) -> None:
             raise ValueError(
                 f"`{archive}` holds the link {name!r}, which may lead anywhere: refused. Get the archive where you trust it."
             )
+    refuse_growth(archive, members)
+
+
+def refuse_growth(archive: Path, members: list[zipfile.ZipInfo]) -> None:
+    """Raise `ValueError` if the members of an archive are far more, or far larger, than any checkpoint's."""
     size = archive.stat().st_size
     extracted = sum(member.file_size for member in members)
     if len(members) > MAX_MEMBERS or extracted > max(FREE_BYTES, MAX_GROWTH * size):
@@ -75,4 +81,4 @@ def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> 
             file.write(chunk)
 
 
-__all__ = ["extract_archive"]
+__all__ = ["extract_archive", "refuse_growth"]

@@ -44,7 +44,7 @@ def read_config(name: str | Path, argument: str) -> dict:
         )
     try:
         return PreTrainedConfig.get_config_dict(str(name))[0]
-    except OSError as error:
+    except (OSError, RecursionError) as error:
         if is_folder:
             raise ValueError(f"`{argument}`: {one_line(error)} Copy or download config.json again.") from error
         raise FileNotFoundError(

@@ -14,6 +14,7 @@ HEADS = (
     ("cls.predictions.", "ElectraPlusForMaskedLM"),
     ("sequence_summary.", "ElectraPlusForMultipleChoice"),
     ("classifier.out_proj.", "ElectraPlusForSequenceClassification"),
+    ("classifier.", "ElectraPlusForTokenClassification"),
     ("qa_outputs.", "ElectraPlusForQuestionAnswering"),
     ("", "ElectraPlusModel"),
 )

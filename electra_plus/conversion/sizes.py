@@ -101,7 +101,7 @@ def read_config_file(file: str | Path | None) -> dict:
         fields = json.loads(Path(file).read_text(encoding="utf-8"))
         if not isinstance(fields, dict):
             raise ValueError(f"got {type(fields).__name__}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"`config` ({str(file)!r}) must hold a JSON object: {one_line(error)}. Copy it again."
         ) from error

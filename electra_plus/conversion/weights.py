@@ -7,12 +7,14 @@ safetensors are read by their library, which checks a header before it allocates
 
 import json
 import pickle
+import zipfile
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
 
+from electra_plus.conversion.archives import refuse_growth
 from electra_plus.conversion.folders import file_of, one_line
 
 PICKLE_ENDINGS = (".bin", ".pt", ".pth", ".ckpt")
@@ -138,6 +140,9 @@ def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
     Raises:
         ValueError: It holds something else than tensors and plain values, or no tensors, or is damaged.
     """
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as opened:
+            refuse_growth(file, opened.infolist())
     try:
         with torch.serialization.safe_globals([(_PlainList, "fastcore.foundation.L")]):
             content = torch.load(file, map_location="cpu", weights_only=True)
@@ -149,7 +154,17 @@ def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
             f"{' (' + what.strip()[:200] + ')' if what else ''}. If you trust where it comes from, open it where it was made and "
             "save its weights alone: `torch.save(model.state_dict(), file)` or `save_pretrained`."
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        EOFError,
+        LookupError,
+        MemoryError,
+        OSError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise ValueError(
             f"Weights in `{file}` cannot be read: {one_line(error)[:200]}. Copy or download the file again."
         ) from error
@@ -163,6 +178,12 @@ def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
             f"`{file}` must hold a dictionary of tensors (or one under {', '.join(map(repr, STATE_DICT_KEYS))}), got "
             f"{type(content).__name__} without any. Save the model's `state_dict()`."
         )
+    for name, tensor in tensors.items():
+        if tensor.layout is not torch.strided or tensor.untyped_storage().nbytes() < tensor.nbytes:
+            raise ValueError(
+                f"`{file}`: {name!r} claims to be {tuple(tensor.shape)}, which is more than the file holds of it: refused. Save the "
+                "model's `state_dict()` with dense tensors."
+            )
     return tensors
 
 
@@ -178,7 +199,7 @@ def _listed(name: str | Path, argument: str, file: str) -> list[Path]:
         return []
     try:
         shards = sorted(set(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise ValueError(
             f"`{argument}`: `{index}` is no list of weight files ({one_line(error)}). Copy or download it again."
         ) from error
