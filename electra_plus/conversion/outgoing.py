@@ -36,7 +36,7 @@ from electra_plus.conversion.prepared import (
     architecture,
     check_part,
 )
-from electra_plus.conversion.sources import Source
+from electra_plus.conversion.sources import Source, refuse_layers
 from electra_plus.conversion.weights import SafetensorsWeights, Weights, weights_of_folder
 from electra_plus.models.configuration_electra_plus import ElectraPlusConfig
 from electra_plus.registration import load_model_classes
@@ -55,8 +55,9 @@ def prepare_outgoing(name, model_type: str, part: str | None, stack: ExitStack) 
             f"{str(name)!r}. Convert stock checkpoints with `from_stock` (`--to electra-plus`)."
         )
     class_name = architecture(fields, name, "folder_or_hub_name", (*STOCK_CLASSES, JOINT_CLASS))
-    config = ElectraPlusConfig.from_pretrained(name)
     weights = weights_of_folder(name, "folder_or_hub_name")
+    refuse_layers(fields, weights, "folder_or_hub_name")
+    config = ElectraPlusConfig.from_pretrained(name)
     if class_name != JOINT_CLASS:
         if part is not None:
             raise ValueError(f"`part` is for joint checkpoints, got {part!r} for a {class_name}. Leave it out.")

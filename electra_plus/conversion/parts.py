@@ -7,6 +7,7 @@ from functools import reduce
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from electra_plus.conversion.folders import one_line
 from electra_plus.conversion.names import AS_IT_IS, Operation, Rule, first_rule, origin, rows_before
 from electra_plus.conversion.plan import NO_PLACE, NO_SOURCE, OTHER_SHAPE, PartPlan, Step
 from electra_plus.conversion.weights import TensorInfo, Weights, dtype_name
@@ -54,14 +55,14 @@ class Part:
         self._look_at_model()
 
     def _look_at_model(self) -> None:
-        num_layers, num_tensors = getattr(self.config, "num_hidden_layers", 0), len(self.weights.infos)
-        if num_layers > max(num_tensors, 1):  # before as many are built
+        try:
+            with torch.device("meta"):
+                model = self.make_model(self.config)
+        except (RuntimeError, ArithmeticError, KeyError) as error:  # sizes beyond all memory, activations that are none
             raise ValueError(
-                f"`num_hidden_layers` is {num_layers:,}, but the weights are {num_tensors:,} tensors. Check that config.json and "
-                "weights belong together."
-            )
-        with torch.device("meta"):
-            model = self.make_model(self.config)
+                f"No {type(self.config).__name__} model can be made of the checkpoint's configuration: {one_line(error)}. Copy "
+                "config.json again."
+            ) from error
         self.class_name = type(model).__name__
         self.targets = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
         self.tied = dict(model.all_tied_weights_keys)

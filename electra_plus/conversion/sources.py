@@ -96,7 +96,19 @@ def _open_folder(path: Path, argument: str) -> Source:
 def _transformers_folder(name: str | Path, argument: str) -> Source:
     fields = read_config(name, argument)
     weights, left_out = in_transformers_names(weights_of_folder(name, argument))
+    refuse_layers(fields, weights, argument)
     return Source(name, name, weights, fields, left_out)
+
+
+def refuse_layers(fields: dict, weights: Weights, argument: str) -> None:
+    """Raise `ValueError` if a config.json has more layers than there are tensors, before as many are built."""
+    for config in (fields, fields.get("generator_config")):
+        num_layers = config.get("num_hidden_layers") if isinstance(config, dict) else None
+        if isinstance(num_layers, int) and num_layers > max(len(weights.infos), 1):
+            raise ValueError(
+                f"`{argument}`: `num_hidden_layers` of its config.json is {num_layers:,}, but the weights are "
+                f"{len(weights.infos):,} tensors. Check that config.json and weights belong together."
+            )
 
 
 def _tensorflow(index: Path, name: str | Path) -> Source:
@@ -141,4 +153,4 @@ def _vocabulary_alone(folder: str | Path) -> Path | None:
     return file if file.is_file() and not (Path(folder) / "tokenizer.json").is_file() else None
 
 
-__all__ = ["Source", "open_source", "write_tokenizer"]
+__all__ = ["Source", "open_source", "refuse_layers", "write_tokenizer"]

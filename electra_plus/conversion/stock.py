@@ -13,10 +13,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors.torch import save_file
 from transformers import GenerationConfig, PreTrainedModel
 
-from electra_plus.conversion.folders import file_of, finished_folder
+from electra_plus.conversion.folders import file_of, finished_folder, one_line
 from electra_plus.conversion.incoming import prepare_incoming
 from electra_plus.conversion.outgoing import prepare_outgoing
 from electra_plus.conversion.parts import Part
@@ -69,7 +70,7 @@ def to_stock(
         ValueError: The stock model has no equal of a configuration field or of the head, weights are missing, unmatched or
             damaged, or `output_dir` is not empty.
     """
-    with ExitStack() as stack:
+    with _prepared() as stack:
         conversion = prepare_outgoing(folder_or_hub_name, model_type, part, stack)
         return _write(conversion, output_dir, overwrite, allow_unmatched)
 
@@ -78,7 +79,7 @@ def plan_to_stock(
     folder_or_hub_name: str | Path, model_type: str = "electra", part: str | None = None
 ) -> ConversionPlan:
     """Return what [`to_stock`] would do, without writing anything; print it to read it."""
-    with ExitStack() as stack:
+    with _prepared() as stack:
         return prepare_outgoing(folder_or_hub_name, model_type, part, stack).plan
 
 
@@ -129,7 +130,7 @@ def from_stock(
         ValueError: Another model type or head; weights are missing, unmatched, damaged or might do harm; vocabularies differ;
             or `output_dir` is not empty.
     """
-    with ExitStack() as stack:
+    with _prepared() as stack:
         conversion = prepare_incoming(folder_or_hub_name, generator, part, config, stack)
         return _write(conversion, output_dir, overwrite, allow_unmatched)
 
@@ -141,8 +142,18 @@ def plan_from_stock(
     config: str | Path | None = None,
 ) -> ConversionPlan:
     """Return what [`from_stock`] would do, without writing anything; print it to read it."""
-    with ExitStack() as stack:
+    with _prepared() as stack:
         return prepare_incoming(folder_or_hub_name, generator, part, config, stack).plan
+
+
+@contextmanager
+def _prepared() -> Iterator[ExitStack]:
+    """Yield what removes extracted archives at the end; fields of a wrong type become an error of one line."""
+    try:
+        with ExitStack() as stack:
+            yield stack
+    except StrictDataclassError as error:
+        raise ValueError(f"A configuration cannot be read: {one_line(error)} Correct its config.json.") from error
 
 
 # ---- writing ----

@@ -11,7 +11,6 @@ what TensorFlow's own reader gives back. No test runs this file.
 from pathlib import Path
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 from safetensors.numpy import save_file
 
 FOLDER = Path(__file__).parent
@@ -73,6 +72,9 @@ BERT = {
 
 
 def write(folder: Path, name: str, shapes: dict, with_optimizer: bool) -> None:
+    import tensorflow.compat.v1 as tf
+
+    tf.disable_v2_behavior()
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     values = {
@@ -97,6 +99,5 @@ def write(folder: Path, name: str, shapes: dict, with_optimizer: bool) -> None:
 
 
 if __name__ == "__main__":
-    tf.disable_v2_behavior()
     write(FOLDER / "electra", "model.ckpt", ELECTRA, with_optimizer=True)
     write(FOLDER / "bert", "bert_model.ckpt", BERT, with_optimizer=False)
