@@ -9,6 +9,7 @@ from transformers import PreTrainedConfig
 
 from electra_plus.conversion.names import (
     BERT,
+    BERT_CLASSIFICATION,
     BERT_MULTIPLE_CHOICE,
     OF_EVERY_MODEL,
     Rule,
@@ -34,6 +35,7 @@ STOCK_CLASSES = {
 BERT_HEADS = {
     "Model": "ElectraPlusModel",
     "ForMaskedLM": "ElectraPlusForMaskedLM",
+    "ForSequenceClassification": "ElectraPlusForSequenceClassification",
     "ForTokenClassification": "ElectraPlusForTokenClassification",
     "ForQuestionAnswering": "ElectraPlusForQuestionAnswering",
     "ForMultipleChoice": "ElectraPlusForMultipleChoice",
@@ -110,7 +112,11 @@ def rules_for(model_type: str, stock_name: str, pad_token_id: int | None) -> tup
     if family == "electra":
         return OF_EVERY_MODEL
     if family == "bert":
-        return (*OF_EVERY_MODEL, *(BERT_MULTIPLE_CHOICE if on_pooler else BERT))
+        heads = {
+            "BertForMultipleChoice": BERT_MULTIPLE_CHOICE,
+            "BertForSequenceClassification": BERT_CLASSIFICATION,
+        }
+        return (*OF_EVERY_MODEL, *heads.get(stock_name, BERT))
     return (*OF_EVERY_MODEL, *(roberta_multiple_choice if on_pooler else roberta)(first_position(pad_token_id)))
 
 
@@ -137,6 +143,8 @@ def our_config(fields: dict, stock_name: str) -> ElectraPlusConfig:
         }
         fields = {**usual, **fields, "model_type": "bert"}
         fields["max_position_embeddings"] -= first_position(fields["pad_token_id"])
+    if FAMILY_OF[model_type] != "electra" and stock_name.endswith("ForSequenceClassification"):
+        fields.update(classifier_pooling="cls", classifier_activation="tanh")
     if FAMILY_OF[model_type] != "electra" and stock_name.endswith("ForMultipleChoice"):
         rate = fields.get("classifier_dropout")
         fields["summary_last_dropout"] = fields.get("hidden_dropout_prob", 0.1) if rate is None else rate
@@ -182,18 +190,16 @@ def refuse_what_we_lack(fields: dict, stock_name: str, name) -> None:
 def refuse_what_stock_lacks(config: ElectraPlusConfig, class_name: str, name, model_type: str = "electra") -> None:
     """Raise `ValueError` if no stock model of a type computes what ours does."""
     lacking = _fields_stock_lacks(config)
-    if class_name == "ElectraPlusForSequenceClassification" and config.classifier_pooling != "cls":
-        lacking.append(f"`classifier_pooling={config.classifier_pooling!r}` (stock: 'cls')")
+    if class_name == "ElectraPlusForSequenceClassification":
+        activation = "gelu" if FAMILY_OF[model_type] == "electra" else "tanh"
+        lacking += _unequal(config, {"classifier_pooling": "cls", "classifier_activation": activation})
     if FAMILY_OF[model_type] != "electra":
         if config.embedding_size != config.hidden_size:
             lacking.append(f"`embedding_size={config.embedding_size}` (stock: `hidden_size`, {config.hidden_size})")
         if class_name == "ElectraPlusForMultipleChoice":
-            usual = {"summary_type": "first", "summary_use_proj": True, "summary_activation": "tanh"}
-            lacking += [
-                f"`{field}={getattr(config, field)!r}` (stock: {value!r})"
-                for field, value in usual.items()
-                if getattr(config, field) != value
-            ]
+            lacking += _unequal(
+                config, {"summary_type": "first", "summary_use_proj": True, "summary_activation": "tanh"}
+            )
         has_vocabulary_head = class_name in ("ElectraPlusForMaskedLM", "ElectraPlusForCausalLM")
         if model_type == "bert" and has_vocabulary_head and config.hidden_act != "gelu":
             lacking.append(f"`hidden_act={config.hidden_act!r}` (ours has 'gelu' in the head, stock the same in both)")
@@ -215,7 +221,14 @@ def warn_of_fields_left_out(config: ElectraPlusConfig, model_type: str = "electr
     own = _fields_of(ElectraPlusConfig) - _fields_of(transformers.AutoConfig.for_model(model_type).__class__)
     fields = own - {"generator_config", *FIELDS_WITHOUT_EFFECT}
     if model_type != "electra":
-        fields -= {"embedding_size", "summary_type", "summary_use_proj", "summary_activation", "summary_last_dropout"}
+        fields -= {
+            "classifier_activation",
+            "embedding_size",
+            "summary_type",
+            "summary_use_proj",
+            "summary_activation",
+            "summary_last_dropout",
+        }
     left_out = sorted(field for field in fields if getattr(config, field) != getattr(usual, field))
     if left_out:
         values = ", ".join(f"{field}={getattr(config, field)!r}" for field in left_out)
@@ -223,12 +236,16 @@ def warn_of_fields_left_out(config: ElectraPlusConfig, model_type: str = "electr
         logger.warning(f"Left out, since {stock} has no such fields and scores no differently: {values}.")
 
 
-def _fields_stock_lacks(config: ElectraPlusConfig) -> list[str]:
-    lacking = [
+def _unequal(config: ElectraPlusConfig, values: dict) -> list[str]:
+    return [
         f"`{field}={getattr(config, field)!r}` (stock: {value!r})"
-        for field, value in STOCK_VALUES.items()
+        for field, value in values.items()
         if getattr(config, field) != value
     ]
+
+
+def _fields_stock_lacks(config: ElectraPlusConfig) -> list[str]:
+    lacking = _unequal(config, STOCK_VALUES)
     if "sliding_attention" in config.layer_types:
         lacking.append("`layer_types` with 'sliding_attention' (stock: 'full_attention' in every layer)")
     return lacking

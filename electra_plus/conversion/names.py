@@ -80,7 +80,13 @@ BERT = (
     Rule(r"cls\.predictions\.(?:decoder\.)?bias", "generator_lm_head.bias"),
     Rule(r"bert\.(.*)", r"electra.\1"),
 )
+# heads that stand on the pooler, which is their dense layer with tanh
 BERT_MULTIPLE_CHOICE = (Rule(r"(?:bert\.)?pooler\.dense\.(.*)", r"sequence_summary.summary.\1"), *BERT)
+BERT_CLASSIFICATION = (
+    Rule(r"(?:bert\.)?pooler\.dense\.(.*)", r"classifier.dense.\1"),
+    Rule(r"classifier\.(weight|bias)", r"classifier.out_proj.\1"),
+    *BERT,
+)
 
 
 def roberta(num_rows: int) -> tuple[Rule, ...]:
@@ -270,6 +276,7 @@ def _fits(weights: Weights, style: Style) -> bool:
 __all__ = [
     "AS_IT_IS",
     "BERT",
+    "BERT_CLASSIFICATION",
     "BERT_MULTIPLE_CHOICE",
     "DEBERTA_V3_GENERATOR",
     "OF_EVERY_MODEL",

@@ -1,6 +1,6 @@
 """Checkpoints without a configuration: which networks they hold, and what each is made of."""
 
-from electra_plus.conversion.names import AS_IT_IS, BERT, OF_EVERY_MODEL, RenamedWeights, leave_out
+from electra_plus.conversion.names import AS_IT_IS, BERT, BERT_CLASSIFICATION, OF_EVERY_MODEL, RenamedWeights, leave_out
 from electra_plus.conversion.parts import Part
 from electra_plus.conversion.sizes import inferred_config
 from electra_plus.conversion.sources import Source
@@ -87,8 +87,12 @@ def _part(name: str, weights: Weights, given: dict, source: Source) -> tuple[Par
     names = list(weights.infos)
     base = next((base for base in ("electra.", "bert.") if any(n.startswith(base) for n in names)), "")
     class_name = _class_name(names)
+    rules = BERT if base == "bert." else ()
+    if base == "bert." and class_name == "ElectraPlusForTokenClassification" and "bert.pooler.dense.weight" in names:
+        class_name, rules = "ElectraPlusForSequenceClassification", BERT_CLASSIFICATION
+        given = {"classifier_activation": "tanh", **given}
     config, assumptions = inferred_config(weights.infos, base, given, class_name, f"{source.name}")
-    rules = (*OF_EVERY_MODEL, *(BERT if base == "bert." else ()))
+    rules = (*OF_EVERY_MODEL, *rules)
     return Part(name, weights, load_model_classes()[class_name], config).forward(rules), assumptions
 
 

@@ -207,6 +207,30 @@ def test_detector_and_projection_have_no_equal(model_type, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_activation_of_a_classifier_decides_what_it_becomes(tmp_path):
+    for activation, stays, becomes in (("gelu", "bert", "electra"), ("tanh", "electra", "bert")):
+        ours = make_model("ElectraPlusForSequenceClassification", "classic", classifier_activation=activation)
+        saved(ours, tmp_path / activation)
+        with pytest.raises(ValueError, match=f"`classifier_activation='{activation}'`"):
+            to_stock(tmp_path / activation, tmp_path / "out", model_type=stays)
+        to_stock(tmp_path / activation, tmp_path / f"{activation}-{becomes}", model_type=becomes)
+        model_class = {"electra": "ElectraForSequenceClassification", "bert": "BertForSequenceClassification"}[becomes]
+        stock_model = getattr(transformers, model_class).from_pretrained(tmp_path / f"{activation}-{becomes}").eval()
+        inputs = batch("ElectraPlusForSequenceClassification", "bert")
+        torch.testing.assert_close(stock_model(**inputs).logits, ours.eval()(**inputs).logits, rtol=1e-5, atol=1e-5)
+
+
+def test_state_dict_of_a_bert_classifier(tmp_path):
+    before = stock("bert", "ForSequenceClassification", hidden_size=64, num_attention_heads=1, layer_norm_eps=1e-12)
+    torch.save(before.state_dict(), tmp_path / "trained.pt")
+    assert from_stock(tmp_path / "trained.pt", tmp_path / "ours") == {
+        tmp_path / "ours": "ElectraPlusForSequenceClassification"
+    }
+    ours = electra_plus.ElectraPlusForSequenceClassification.from_pretrained(tmp_path / "ours").eval()
+    inputs = batch("ElectraPlusForSequenceClassification", "bert")
+    torch.testing.assert_close(ours(**inputs).logits, before(**inputs).logits, rtol=1e-5, atol=1e-5)
+
+
 def test_a_tensor_without_place_is_named_and_refused(tmp_path, caplog):
     saved(stock("bert", "ForMaskedLM"), tmp_path / "stock")
     file = tmp_path / "stock" / "model.safetensors"

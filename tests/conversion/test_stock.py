@@ -250,7 +250,8 @@ def test_every_field_of_ours_is_known_to_matter_or_not():
         "generator_temperature",
         "disallow_correct",
     }
-    assert own - stock == {*STOCK_VALUES, *FIELDS_WITHOUT_EFFECT, "classifier_pooling", *only_for_training}
+    of_classification = {"classifier_pooling", "classifier_activation"}
+    assert own - stock == {*STOCK_VALUES, *FIELDS_WITHOUT_EFFECT, *of_classification, *only_for_training}
 
 
 def test_fields_of_pretraining_are_left_out_with_a_warning(tmp_path, caplog):
@@ -444,8 +445,8 @@ def test_unusable_weights_are_told(convert, tmp_path):
 
 
 def test_heads_without_equal_are_refused(tmp_path):
-    saved(bert_model("BertForSequenceClassification"), tmp_path / "pooled")
-    assert "BertForSequenceClassification" in refusal(ValueError, from_stock, tmp_path / "pooled", tmp_path / "out")
+    saved(bert_model("BertForNextSentencePrediction"), tmp_path / "pooled")
+    assert "BertForNextSentencePrediction" in refusal(ValueError, from_stock, tmp_path / "pooled", tmp_path / "out")
     saved(bert_model("BertForMaskedLM", hidden_act="relu"), tmp_path / "relu")
     assert "hidden_act='relu'" in refusal(ValueError, from_stock, tmp_path / "relu", tmp_path / "out")
     saved(stock_model("ElectraForMultipleChoice", summary_first_dropout=0.1), tmp_path / "choice")
