@@ -84,7 +84,12 @@ def _convert(arguments: argparse.Namespace) -> None:
         package, plan, convert = "transformers", plan_to_stock, to_stock
         options["model_type"] = STOCK_TYPES[arguments.to]
     if arguments.dry_run:
-        print(plan(arguments.model, **options))
+        made = plan(arguments.model, **options)
+        print(made)
+        try:
+            made.refuse_problems("--model", arguments.allow_unmatched)
+        except ValueError as error:
+            print(f"\nwould be refused: {error}")
         return
     written = convert(
         arguments.model,

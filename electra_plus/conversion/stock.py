@@ -104,7 +104,7 @@ def from_stock(
             One of
 
             - a folder or Hub name of transformers: `electra` with any head; `bert`, `roberta`, `xlm-roberta` or `camembert`
-              without a head or with one for masked LM, causal LM, tokens, question answering or multiple choice;
+              without a head or with one for masked LM, causal LM, classes, tokens, answers in a text or choices;
             - a TensorFlow checkpoint of ELECTRA's or BERT's authors: its folder, the file that ends in `.index`, or a `.zip`
               of it. It becomes a joint checkpoint if it holds both networks;
             - a state dict of transformers' ELECTRA or BERT, or of the generator and discriminator of

@@ -37,7 +37,8 @@ CASES = [
     for name in ("bert", "roberta")
     for model_type in FAMILIES[name].model_types
     for end, ours in FAMILIES[name].heads.items()
-    if model_type in ("bert", "roberta") or end in ("Model", "ForMaskedLM")
+    if model_type in ("bert", "roberta")
+    or (model_type, end) in (("xlm-roberta", "ForMaskedLM"), ("camembert", "Model"))
 ]
 
 
@@ -231,7 +232,7 @@ def test_state_dict_of_a_bert_classifier(tmp_path):
     torch.testing.assert_close(ours(**inputs).logits, before(**inputs).logits, rtol=1e-5, atol=1e-5)
 
 
-def test_a_tensor_without_place_is_named_and_refused(tmp_path, caplog):
+def test_a_tensor_without_place_is_named_and_refused(tmp_path, caplog, capsys):
     saved(stock("bert", "ForMaskedLM"), tmp_path / "stock")
     file = tmp_path / "stock" / "model.safetensors"
     save_file({**load_file(file), "adapter.weight": torch.ones(3)}, file, {"format": "pt"})
@@ -239,6 +240,9 @@ def test_a_tensor_without_place_is_named_and_refused(tmp_path, caplog):
         from_stock(tmp_path / "stock", tmp_path / "ours")
     assert "\n" not in str(caught.value) and "--allow-unmatched" in str(caught.value)
     assert plan_from_stock(tmp_path / "stock").unmatched == ["adapter.weight"]
+    assert main(["convert", "--model", str(tmp_path / "stock"), "--to", "electra-plus", "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert "NO PLACE" in printed and printed.splitlines()[-1].startswith("would be refused: ")
     from_stock(tmp_path / "stock", tmp_path / "ours", allow_unmatched=True)
     assert "Allowed: no place is known for adapter.weight" in caplog.text
     assert "adapter.weight" not in weights(tmp_path / "ours")

@@ -118,6 +118,30 @@ def test_a_linear_layer_on_hidden_states_has_no_place_and_is_named(tmp_path):
     assert plan.unmatched == ["discriminator.1.weight", "discriminator.1.bias"] and not plan.missing
 
 
+def test_one_encoder_with_two_heads_becomes_two_networks(tmp_path):
+    """As google-research/electra with `untied_generator=False`, which saves one encoder."""
+    _, discriminator = networks()
+    generator = perturbed(transformers.ElectraForMaskedLM(discriminator.config))
+    generator.electra = discriminator.electra
+    generator.tie_weights()
+    heads = {n: tensor for n, tensor in generator.state_dict().items() if not n.startswith("electra.")}
+    torch.save(discriminator.state_dict() | prefixed(heads, "generator."), tmp_path / "trained.pt")
+    from_stock(tmp_path / "trained.pt", tmp_path / "joint")
+    joint = electra_plus.ElectraPlusForPreTraining.from_pretrained(tmp_path / "joint").eval()
+    batch = text_batch()
+    torch.testing.assert_close(joint(**batch).logits, discriminator(**batch).logits, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(joint.generator(**batch).logits, generator(**batch).logits, rtol=1e-5, atol=1e-5)
+
+    del heads["generator_lm_head.weight"]
+    masked_lm_alone = discriminator.electra.state_dict()
+    torch.save(prefixed(masked_lm_alone, "electra.") | prefixed(heads, "generator."), tmp_path / "bert_objective.pt")
+    assert from_stock(tmp_path / "bert_objective.pt", tmp_path / "alone") == {
+        tmp_path / "alone": "ElectraPlusForMaskedLM"
+    }
+    with pytest.raises(ValueError, match="must hold a discriminator, got only a generator"):
+        from_stock(tmp_path / "bert_objective.pt", tmp_path / "none", part="discriminator")
+
+
 def test_masked_lm_alone_that_unties_its_tables(tmp_path):
     generator, _ = networks()
     tensors = generator.state_dict()

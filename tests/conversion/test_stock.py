@@ -11,12 +11,12 @@ import torch
 import transformers
 from conversion_helpers import assert_bit_equal, config_of, perturbed, saved, weights
 from head_helpers import batch_for, make_model, scores_of
-from model_helpers import VOCAB_SIZE, joint_config
+from model_helpers import VOCAB_SIZE, joint_config, text_batch
 from safetensors.torch import load_file, save_file
 
 import electra_plus
 from electra_plus.cli.main import main
-from electra_plus.conversion import from_stock, to_stock
+from electra_plus.conversion import from_stock, plan_to_stock, to_stock
 from electra_plus.conversion.families import FIELDS_WITHOUT_EFFECT, STOCK_CLASSES, STOCK_VALUES
 
 OUR_CLASSES = {stock: ours for ours, stock in STOCK_CLASSES.items()}
@@ -349,6 +349,25 @@ def test_bert_becomes_ours_with_berts_scores(bert_class, our_class, left_out, tm
         theirs = expected["prediction_logits"] if bert_class == "BertForPreTraining" else expected[name]
         theirs = scores_of({name: theirs}, batch)[name]
         torch.testing.assert_close(score, theirs, rtol=1e-5, atol=1e-5)  # other attention code, other rounding
+
+
+def test_differences_of_the_tables_are_folded_and_further_heads_are_left_out(tmp_path):
+    config = joint_config(embedding_sharing="gdes", objective_weights={"sequence_contrast": 1.0})
+    joint = perturbed(electra_plus.ElectraPlusForPreTraining(config))
+    joint.fold_embeddings()
+    saved(joint, tmp_path / "joint")
+    before = weights(tmp_path / "joint")
+    plan = plan_to_stock(tmp_path / "joint")
+    assert not plan.unmatched and not plan.missing
+    assert "folded into the discriminator's tables" in str(plan) and any(n.startswith("embedding_diff") for n in before)
+    to_stock(tmp_path / "joint", tmp_path / "both")
+    to_stock(tmp_path / "joint", tmp_path / "detector", part="discriminator")
+    for folder in (tmp_path / "both" / "discriminator", tmp_path / "detector"):
+        found = weights(folder)
+        assert_bit_equal(found, {name: before[name] for name in found})
+        stock = transformers.ElectraForPreTraining.from_pretrained(folder).eval()
+        batch = text_batch()
+        torch.testing.assert_close(stock(**batch).logits, joint(**batch).logits, rtol=1e-5, atol=1e-5)
 
 
 # ---- refusals ----
