@@ -1,20 +1,23 @@
 """What a user may name as a checkpoint: folders, Hub names, TensorFlow checkpoints, files of `torch.save`, zip archives."""
 
+import json
 import re
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transformers import BertTokenizer
+from transformers import AutoTokenizer, BertTokenizer
 
 from electra_plus.conversion.archives import extract_archive
-from electra_plus.conversion.folders import copy_tokenizer, read_config
+from electra_plus.conversion.folders import copy_tokenizer, one_line, read_config
 from electra_plus.conversion.names import from_tensorflow_names, in_transformers_names
 from electra_plus.conversion.plan import Step
 from electra_plus.conversion.tensor_bundle import TensorBundle
 from electra_plus.conversion.weights import PICKLE_ENDINGS, Weights, is_plain_name, weights_of_file, weights_of_folder
 
+# Model types whose tokenizer is BERT's if a folder says no other.
+WITH_BERT_TOKENIZER = {"bert", "electra", "electra_plus"}
 FOLDER_WEIGHTS = (
     "model.safetensors",
     "model.safetensors.index.json",
@@ -133,8 +136,12 @@ def _newest(folder: Path, indexes: list[Path], argument: str) -> Path:
     )
 
 
-def write_tokenizer(sources: list[Source], folder: Path) -> None:
-    """Copy the tokenizer's files of the first source that has any; of one with only a vocabulary, make BERT's tokenizer."""
+def write_tokenizer(sources: list[Source], folder: Path, model_type: str) -> None:
+    """
+    Copy the tokenizer's files of the first source that has any; of one with only a vocabulary, make BERT's tokenizer.
+
+    Where the files do not say their class, AutoTokenizer takes the model type's: it is written down if that changes.
+    """
     for source in sources:
         vocabulary = None if source.fields is not None else _vocabulary_alone(source.folder)
         if vocabulary is not None:
@@ -145,7 +152,20 @@ def write_tokenizer(sources: list[Source], folder: Path) -> None:
             BertTokenizer(vocab=vocab, do_lower_case=lower).save_pretrained(folder)
             return
         if copy_tokenizer([source.folder], folder):
+            types = {model_type, (source.fields or {}).get("model_type", model_type)}
+            if not types <= WITH_BERT_TOKENIZER and len(types) == 2 and not _says_its_class(folder):
+                AutoTokenizer.from_pretrained(source.folder).save_pretrained(folder)
             return
+
+
+def _says_its_class(folder: Path) -> bool:
+    file = folder / "tokenizer_config.json"
+    try:
+        return file.is_file() and bool(json.loads(file.read_text(encoding="utf-8")).get("tokenizer_class"))
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"The source's `{file.name}` is no JSON object ({one_line(error)}). Copy or download it again."
+        ) from error
 
 
 def _vocabulary_alone(folder: str | Path) -> Path | None:

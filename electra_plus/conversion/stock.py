@@ -170,7 +170,7 @@ def _write(conversion: Conversion, output_dir, overwrite: bool, allow_unmatched:
         written = {}
         for name, model in models.items():
             model.save_pretrained(unfinished / name)
-            write_tokenizer(conversion.sources, unfinished / name)
+            write_tokenizer(conversion.sources, unfinished / name, model.config.model_type)
             written[Path(output_dir) / name] = type(model).__name__
         if conversion.kept_from:
             _write_aside(conversion, unfinished)

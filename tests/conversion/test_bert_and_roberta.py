@@ -194,6 +194,36 @@ def test_tied_tables_that_differ_are_untied(tmp_path, caplog):
     assert not torch.equal(ours.electra.embeddings.word_embeddings.weight, table)
 
 
+@pytest.mark.parametrize("says_its_class", [True, False])
+def test_tokenizer_stays_robertas_whether_its_files_say_so_or_not(says_its_class, tmp_path):
+    vocab = {
+        token: i for i, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", "<mask>", *"abcdefgh", "Ġ", "ab", "Ġc"])
+    }
+    tokenizer = transformers.RobertaTokenizer(vocab=vocab, merges=[("a", "b"), ("Ġ", "c")])
+    saved(stock("roberta", "ForMaskedLM"), tmp_path / "stock")
+    tokenizer.save_pretrained(tmp_path / "stock")
+    if not says_its_class:
+        file = tmp_path / "stock" / "tokenizer_config.json"
+        config = json.loads(file.read_text())
+        del config["tokenizer_class"]
+        file.write_text(json.dumps(config))
+    expected = tokenizer("ab cd")["input_ids"]
+    assert expected[0] == 0 and len(expected) == 5
+    from_stock(tmp_path / "stock", tmp_path / "ours")
+    to_stock(tmp_path / "ours", tmp_path / "again", model_type="roberta")
+    for folder in ("stock", "ours", "again"):
+        assert transformers.AutoTokenizer.from_pretrained(tmp_path / folder)("ab cd")["input_ids"] == expected, folder
+
+
+def test_second_copy_of_a_bias_that_differs_is_named(tmp_path):
+    saved(stock("bert", "ForMaskedLM"), tmp_path / "stock")
+    tensors = weights(tmp_path / "stock")
+    tensors["cls.predictions.decoder.bias"] = tensors["cls.predictions.bias"] + 1
+    save_file(tensors, tmp_path / "stock" / "model.safetensors", {"format": "pt"})
+    plan = plan_from_stock(tmp_path / "stock")
+    assert plan.unmatched == ["cls.predictions.decoder.bias"] and "differs from cls.predictions.bias" in str(plan)
+
+
 # ---- refusals ----
 
 

@@ -9,6 +9,7 @@ import shutil
 import stat
 import struct
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def refused(tmp_path, capsys):
 
     def convert(model: Path, *arguments: str) -> str:
         before = sorted(tmp_path.rglob("*"))
-        temporary = sorted(Path("/tmp").glob("electra-plus-*"))
+        temporary = sorted(Path(tempfile.gettempdir()).glob("electra-plus-*"))
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         status = main(
             ["convert", "--model", str(model), "--to", "electra-plus", "--output", str(tmp_path / "out"), *arguments]
@@ -56,7 +57,7 @@ def refused(tmp_path, capsys):
         error = capsys.readouterr().err.strip().splitlines()[-1]
         assert status == 2 and error.startswith("electra-plus convert: ")
         assert sorted(tmp_path.rglob("*")) == before
-        assert sorted(Path("/tmp").glob("electra-plus-*")) == temporary
+        assert sorted(Path(tempfile.gettempdir()).glob("electra-plus-*")) == temporary
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 300_000  # kilobytes
         return error
 
