@@ -44,7 +44,7 @@ def read_config(name: str | Path, argument: str) -> dict:
         )
     try:
         return PreTrainedConfig.get_config_dict(str(name))[0]
-    except OSError as error:
+    except (OSError, RecursionError) as error:
         if is_folder:
             raise ValueError(f"`{argument}`: {one_line(error)} Copy or download config.json again.") from error
         raise FileNotFoundError(
@@ -61,14 +61,15 @@ def file_of(name: str | Path, file: str) -> str | None:
         return None
 
 
-def copy_tokenizer(sources: list[str | Path], folder: Path) -> None:
-    """Copy the tokenizer's files of the first source that has any."""
+def copy_tokenizer(sources: list[str | Path], folder: Path) -> bool:
+    """Copy the tokenizer's files of the first source that has any; return whether one has."""
     for source in sources:
         files = [path for path in (file_of(source, file) for file in TOKENIZER_FILES) if path]
         for file in files:
             shutil.copyfile(file, folder / Path(file).name)
         if files:
-            return
+            return True
+    return False
 
 
 @contextmanager

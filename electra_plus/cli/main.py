@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from electra_plus.cli.conversion import add_convert
 from electra_plus.cli.export import add_export
 from electra_plus.cli.publishing import add_publish
 from electra_plus.cli.tasks import add_finetune, add_predict, add_task_flags, score_task, without_task_flags
@@ -58,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
         add_finetune,
         _add_evaluate,
         add_predict,
-        _add_convert,
+        add_convert,
         add_publish,
         add_export,
     ):
@@ -224,25 +225,6 @@ def _add_evaluate(commands) -> None:
     command.set_defaults(run=_evaluate)
 
 
-def _add_convert(commands) -> None:
-    command = commands.add_parser(
-        "convert",
-        help="write a checkpoint for transformers alone, or take one over from stock ELECTRA or BERT",
-        description="Write a classic ElectraPlus checkpoint as stock ELECTRA, which opens without this package (a joint one "
-        "as OUTPUT/discriminator and OUTPUT/generator), or a stock ELECTRA or BERT checkpoint as ElectraPlus. Weights stay "
-        "bit-equal, the tokenizer is copied. Stock checkpoints also load into ElectraPlus classes without conversion.",
-    )
-    command.add_argument("--model", required=True, help="folder or Hub name of the checkpoint to convert")
-    command.add_argument("--to", required=True, choices=("stock", "electra-plus"), help="what to write")
-    command.add_argument("--output", required=True, help="folder to write")
-    command.add_argument(
-        "--generator",
-        help="stock ELECTRA or BERT masked LM, with --to electra-plus: joined with the discriminator to pretrain on",
-    )
-    command.add_argument("--overwrite", action="store_true", help="replace the output folder with all it holds")
-    command.set_defaults(run=_convert)
-
-
 def _quickstart(arguments: argparse.Namespace) -> None:
     from electra_plus.recipes.quickstart import quickstart
 
@@ -290,24 +272,6 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     print(SUITES[arguments.suite].table(result["figures"]))
     if arguments.output is not None:
         print(f"\nsaved in {arguments.output}")
-
-
-def _convert(arguments: argparse.Namespace) -> None:
-    from electra_plus.conversion import from_stock, to_stock
-
-    if arguments.to == "stock":
-        if arguments.generator is not None:
-            raise ValueError(
-                "`--generator` needs `--to electra-plus`. A joint checkpoint brings its own: leave it out."
-            )
-        package, written = "transformers", to_stock(arguments.model, arguments.output, overwrite=arguments.overwrite)
-    else:
-        written = from_stock(
-            arguments.model, arguments.output, generator=arguments.generator, overwrite=arguments.overwrite
-        )
-        package = "electra_plus"
-    for folder, class_name in written.items():
-        print(f"{folder}: opens with {package}.{class_name}.from_pretrained")
 
 
 def _given(arguments: argparse.Namespace, *leave_out: str) -> dict:

@@ -1,136 +1,86 @@
 """
-Folders of stock `electra` and `bert` models become ElectraPlus folders, and classic ElectraPlus folders become stock ones.
+Checkpoints of others become ElectraPlus folders, and classic ElectraPlus folders become stock ones.
 
-Parameters of the classic flavour have stock ELECTRA's names, so a conversion changes the configuration and copies the
-tensors bit by bit. Weights are read and written as safetensors only.
+Parameters of the classic flavour have stock ELECTRA's names, so a conversion changes configuration and names and copies the
+tensors bit by bit. What ElectraPlus has no place for (BERT's pooler, rows of RoBERTa's position table that no token has) is kept
+in `unconverted.safetensors` beside the weights, for the way back. Everything is planned before it is done, and the plan is what
+`--dry-run` prints.
 """
 
-import dataclasses
-import json
 import logging
-from functools import reduce
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
-import transformers
-from safetensors import SafetensorError, safe_open
-from transformers import ElectraConfig, PreTrainedModel
+from huggingface_hub.errors import StrictDataclassError
+from safetensors.torch import save_file
+from transformers import GenerationConfig, PreTrainedModel
 
-from electra_plus.folders import copy_tokenizer, file_of, finished_folder, one_line, read_config
-from electra_plus.models.configuration_electra_plus import ElectraPlusConfig
-from electra_plus.models.modeling_electra_plus import ElectraPlusPreTrainedModel
+from electra_plus.conversion.incoming import prepare_incoming
+from electra_plus.conversion.outgoing import prepare_outgoing
+from electra_plus.conversion.parts import Part
+from electra_plus.conversion.plan import ConversionPlan
+from electra_plus.conversion.prepared import (
+    JOINT_CLASS,
+    UNCONVERTED_FILE,
+    Conversion,
+)
+from electra_plus.conversion.sources import Source, write_tokenizer
+from electra_plus.folders import file_of, finished_folder, one_line
 from electra_plus.registration import load_model_classes
 
 logger = logging.getLogger(__name__)
 
-JOINT_CLASS = "ElectraPlusForPreTraining"
 
-# A head that stock ELECTRA has too is one row here.
-STOCK_CLASSES = {
-    "ElectraPlusModel": "ElectraModel",
-    "ElectraPlusForReplacedTokenDetection": "ElectraForPreTraining",
-    "ElectraPlusForMaskedLM": "ElectraForMaskedLM",
-    "ElectraPlusForCausalLM": "ElectraForCausalLM",
-    "ElectraPlusForSequenceClassification": "ElectraForSequenceClassification",
-    "ElectraPlusForTokenClassification": "ElectraForTokenClassification",
-    "ElectraPlusForQuestionAnswering": "ElectraForQuestionAnswering",
-    "ElectraPlusForMultipleChoice": "ElectraForMultipleChoice",
-}
-
-# The heads that compute the same without BERT's pooler. Sequence classification and multiple choice stand on the pooler.
-BERT_CLASSES = {
-    "BertModel": "ElectraPlusModel",
-    "BertForPreTraining": "ElectraPlusForMaskedLM",
-    "BertForMaskedLM": "ElectraPlusForMaskedLM",
-    "BertLMHeadModel": "ElectraPlusForCausalLM",
-    "BertForTokenClassification": "ElectraPlusForTokenClassification",
-    "BertForQuestionAnswering": "ElectraPlusForQuestionAnswering",
-}
-LEFT_OUT_OF_BERT = {
-    "BertModel": "the pooler",
-    "BertForPreTraining": "the pooler and the next sentence head",
-}
-
-OUR_CLASSES = {
-    "electra": {stock: ours for ours, stock in STOCK_CLASSES.items()},
-    "bert": BERT_CLASSES,
-}
-GENERATOR_CLASSES = {"electra": ("ElectraForMaskedLM",), "bert": ("BertForMaskedLM", "BertForPreTraining")}
-
-# The value of each field with which an encoder computes what stock ELECTRA computes.
-STOCK_VALUES = {
-    "norm_position": "post",
-    "norm_type": "layernorm",
-    "position_embedding": "absolute",
-    "mlp_type": "standard",
-    "use_bias": True,
-}
-
-# Without rotary positions, local layers and chunks these say nothing, `flavour` only fills defaults, and the heads of
-# further objectives belong to no network that is converted.
-FIELDS_WITHOUT_EFFECT = (
-    "flavour",
-    "layer_types",
-    "global_attn_every_n_layers",
-    "local_attention",
-    "global_rope_theta",
-    "local_rope_theta",
-    "chunk_length",
-    "num_chunk_layers",
-    "chunks_at_once",
-    "objective_weights",
-)
-
-# Names in the header of a safetensors file.
-FLOAT_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-
-
-def to_stock(folder_or_hub_name: str | Path, output_dir: str | Path, overwrite: bool = False) -> dict[Path, str]:
+def to_stock(
+    folder_or_hub_name: str | Path,
+    output_dir: str | Path,
+    overwrite: bool = False,
+    model_type: str = "electra",
+    part: str | None = None,
+    allow_unmatched: bool = False,
+) -> dict[Path, str]:
     r"""
     Write a classic ElectraPlus checkpoint as a folder that transformers opens without this package.
 
-    Tensors stay bit-equal and keep their dtype. Configuration fields that stock ELECTRA has are carried over; those that
+    Tensors stay bit-equal and keep their dtype. Configuration fields that the stock model has are carried over; those that
     only steer pretraining are left out and named in a warning. The tokenizer's files are copied. The folder is written
     beside its final place and moved there when complete.
 
     Args:
         folder_or_hub_name (`str` or `Path`):
-            An ElectraPlus checkpoint with safetensors weights, with any head that stock ELECTRA has.
+            An ElectraPlus checkpoint with any head that the stock model has.
         output_dir (`str` or `Path`):
             Folder to write. A joint checkpoint becomes two folders in it, `discriminator` (`ElectraForPreTraining`) and
             `generator` (`ElectraForMaskedLM`, or the generator's own class if it is of another model type).
         overwrite (`bool`, *optional*, defaults to `False`): Replace an `output_dir` that is not empty, with all it holds.
+        model_type (`str`, *optional*, defaults to `"electra"`):
+            `"electra"`, `"bert"` or `"roberta"` (a checkpoint that came from XLM-R or CamemBERT becomes one again). The
+            latter two need `embedding_size == hidden_size` and a head that they have, which excludes the detector's.
+        part (`str`, *optional*): `"discriminator"` or `"generator"` of a joint checkpoint, alone.
+        allow_unmatched (`bool`, *optional*, defaults to `False`):
+            Write a model even if tensors would be lost or stay random, with a warning that names them.
 
     Returns:
         `dict[Path, str]`: the class in `transformers` that opens each folder written.
 
     Raises:
-        FileNotFoundError: There is no such checkpoint, or it has no safetensors weights.
-        ValueError: Stock ELECTRA has no equal of a configuration field or of the head, weights are missing or damaged, or
-            `output_dir` is not empty.
+        FileNotFoundError: There is no such checkpoint, or it has no weights.
+        ValueError: The stock model has no equal of a configuration field or of the head, weights are missing, unmatched or
+            damaged, or `output_dir` is not empty.
     """
-    fields = read_config(folder_or_hub_name, "folder_or_hub_name")
-    if fields.get("model_type") != ElectraPlusConfig.model_type:
-        raise ValueError(
-            f"`folder_or_hub_name` must be an ElectraPlus checkpoint, got model type {fields.get('model_type')!r} in "
-            f"{str(folder_or_hub_name)!r}. Convert stock checkpoints with `from_stock` (`--to electra-plus`)."
-        )
-    class_name = _architecture(fields, folder_or_hub_name, "folder_or_hub_name", (*STOCK_CLASSES, JOINT_CLASS))
-    _refuse_what_stock_lacks(ElectraPlusConfig.from_pretrained(folder_or_hub_name), class_name, folder_or_hub_name)
-    with finished_folder(output_dir, overwrite, folder_or_hub_name) as unfinished:
-        model = _load(load_model_classes()[class_name], folder_or_hub_name, "folder_or_hub_name")
-        if class_name == JOINT_CLASS:
-            parts = {"discriminator": model.discriminator, "generator": model.generator}
-        else:
-            parts = {"": model}
-        _warn_of_fields_left_out(model.config)
-        written = {}
-        for name, part in parts.items():
-            stock = _stock_model(part)
-            stock.save_pretrained(unfinished / name)
-            copy_tokenizer([folder_or_hub_name], unfinished / name)
-            written[Path(output_dir) / name] = type(stock).__name__
-    return written
+    with _prepared() as stack:
+        conversion = prepare_outgoing(folder_or_hub_name, model_type, part, stack)
+        return _write(conversion, output_dir, overwrite, allow_unmatched)
+
+
+def plan_to_stock(
+    folder_or_hub_name: str | Path, model_type: str = "electra", part: str | None = None
+) -> ConversionPlan:
+    """Return what [`to_stock`] would do, without writing anything; print it to read it."""
+    with _prepared() as stack:
+        return prepare_outgoing(folder_or_hub_name, model_type, part, stack).plan
 
 
 def from_stock(
@@ -138,241 +88,129 @@ def from_stock(
     output_dir: str | Path,
     generator: str | Path | None = None,
     overwrite: bool = False,
+    part: str | None = None,
+    config: str | Path | None = None,
+    allow_unmatched: bool = False,
 ) -> dict[Path, str]:
     r"""
-    Write a stock ELECTRA or BERT checkpoint as an ElectraPlus folder, or a discriminator and its generator as a joint one.
+    Write a checkpoint of others as an ElectraPlus folder, or a discriminator and its generator as a joint one.
 
-    Tensors stay bit-equal and keep their dtype (a joint checkpoint has one for both parts: the wider). All configuration
-    fields are carried over, and the tokenizer's files are copied. The folder is written beside its final place and moved
-    there when complete.
+    Tensors stay bit-equal and keep their dtype (a model has one: the widest of its tensors). All configuration fields are
+    carried over, and the tokenizer's files are copied. The folder is written beside its final place and moved there when
+    complete.
 
     Args:
         folder_or_hub_name (`str` or `Path`):
-            A stock `electra` checkpoint with any head, or a `bert` one without a head or with one for masked LM, causal
-            LM, token classification or question answering. BERT's pooler and next sentence head are left out. With
-            `generator` an `ElectraForPreTraining`.
+            One of
+
+            - a folder or Hub name of transformers: `electra` with any head; `bert`, `roberta`, `xlm-roberta` or `camembert`
+              without a head or with one for masked LM, causal LM, classes, tokens, answers in a text or choices;
+            - a TensorFlow checkpoint of ELECTRA's or BERT's authors: its folder, the file that ends in `.index`, or a `.zip`
+              of it. It becomes a joint checkpoint if it holds both networks;
+            - a state dict of transformers' ELECTRA or BERT, or of the generator and discriminator of
+              richarddwang/electra_pytorch or lucidrains/electra-pytorch: `.safetensors`, `.bin`, `.pt`, `.pth` or `.ckpt`.
         output_dir (`str` or `Path`): Folder to write.
         generator (`str` or `Path`, *optional*):
-            An `ElectraForMaskedLM` or `BertForMaskedLM` checkpoint with the same vocabulary. Embedding tables that are
-            equal in both are shared, as `ElectraPlusForPreTraining.from_generator_discriminator` does.
+            A masked LM of any model type that `AutoModelForMaskedLM` knows, with the same vocabulary, to pretrain the
+            discriminator with; or a folder of DeBERTaV3, whose generator lies beside it. Embedding tables that are equal in
+            both are shared, as `ElectraPlusForPreTraining.from_generator_discriminator` does.
         overwrite (`bool`, *optional*, defaults to `False`): Replace an `output_dir` that is not empty, with all it holds.
+        part (`str`, *optional*): `"discriminator"` or `"generator"` of a checkpoint that holds both, alone.
+        config (`str` or `Path`, *optional*):
+            For checkpoints without a config.json of transformers: a JSON file with fields that the shapes of tensors do not
+            say, such as `num_attention_heads`; `generator_config` in it holds the generator's.
+        allow_unmatched (`bool`, *optional*, defaults to `False`):
+            Write a model even if tensors would be lost or stay random, with a warning that names them.
 
     Returns:
         `dict[Path, str]`: the folder written and the class in `electra_plus` that opens it.
 
     Raises:
-        FileNotFoundError: There is no such checkpoint, or it has no safetensors weights.
-        ValueError: Another model type or head, weights are missing or damaged, vocabularies differ, or `output_dir` is not
-            empty.
+        FileNotFoundError: There is no such checkpoint, or it has no weights.
+        ValueError: Another model type or head; weights are missing, unmatched, damaged or might do harm; vocabularies differ;
+            or `output_dir` is not empty.
     """
-    fields = read_config(folder_or_hub_name, "folder_or_hub_name")
-    stock_name = _stock_architecture(fields, folder_or_hub_name, "folder_or_hub_name", OUR_CLASSES)
-    _refuse_what_we_lack(fields, stock_name, folder_or_hub_name)
-    if generator is not None:
-        generator_fields = read_config(generator, "generator")
-        _stock_architecture(generator_fields, generator, "generator", GENERATOR_CLASSES)
-        if stock_name != "ElectraForPreTraining":
-            raise ValueError(
-                f"`folder_or_hub_name` must be an ElectraForPreTraining checkpoint when `generator` is given, got "
-                f"{stock_name} in {str(folder_or_hub_name)!r}. To start a new detector head use "
-                f"`ElectraPlusForPreTraining.from_generator_discriminator`."
-            )
-    sources = [folder_or_hub_name] if generator is None else [folder_or_hub_name, generator]
-    with finished_folder(output_dir, overwrite, *sources) as unfinished:
-        if generator is None:
-            our_name = OUR_CLASSES[fields["model_type"]][stock_name]
-            model = _load(load_model_classes()[our_name], folder_or_hub_name, "folder_or_hub_name")
-            if stock_name in LEFT_OUT_OF_BERT:
-                logger.warning(f"{our_name} has no place for {LEFT_OUT_OF_BERT[stock_name]}, which is left out.")
-        else:
-            model = _joint_model(folder_or_hub_name, generator, generator_fields["model_type"])
-        model.save_pretrained(unfinished)
-        copy_tokenizer(sources, unfinished)
-    return {Path(output_dir): type(model).__name__}
+    with _prepared() as stack:
+        conversion = prepare_incoming(folder_or_hub_name, generator, part, config, stack)
+        return _write(conversion, output_dir, overwrite, allow_unmatched)
 
 
-# ---- configurations ----
+def plan_from_stock(
+    folder_or_hub_name: str | Path,
+    generator: str | Path | None = None,
+    part: str | None = None,
+    config: str | Path | None = None,
+) -> ConversionPlan:
+    """Return what [`from_stock`] would do, without writing anything; print it to read it."""
+    with _prepared() as stack:
+        return prepare_incoming(folder_or_hub_name, generator, part, config, stack).plan
 
 
-def _architecture(fields: dict, name: str | Path, argument: str, allowed: tuple[str, ...]) -> str:
-    found = (fields.get("architectures") or [None])[0]
-    if found not in allowed:
-        raise ValueError(
-            f"`{argument}` must hold one of {', '.join(allowed)} (field `architectures` of its config.json), got {found} in "
-            f"{str(name)!r}. Open it with one of these classes and save it."
-        )
-    return found
-
-
-def _stock_architecture(fields: dict, name: str | Path, argument: str, allowed: dict) -> str:
-    model_type = fields.get("model_type")
-    if model_type not in allowed:
-        hint = " Convert it with `to_stock` (`--to stock`)." if model_type == ElectraPlusConfig.model_type else ""
-        raise ValueError(
-            f"`{argument}` must be a stock checkpoint of model type {' or '.join(allowed)}, got {model_type!r} in "
-            f"{str(name)!r}.{hint}"
-        )
-    return _architecture(fields, name, argument, tuple(allowed[model_type]))
-
-
-def _refuse_what_we_lack(fields: dict, stock_name: str, name: str | Path) -> None:
-    needed = {}
-    if stock_name in ("BertForPreTraining", "BertForMaskedLM", "BertLMHeadModel"):
-        needed = {"hidden_act": "gelu"}  # fixed in the head of ELECTRA's masked LM
-    if stock_name == "ElectraForMultipleChoice":
-        needed = {"summary_first_dropout": 0, "summary_proj_to_labels": False}
-    lacking = [
-        f"`{field}={fields[field]!r}` (ElectraPlus: {value!r})"
-        for field, value in needed.items()
-        if (fields.get(field) or value) != value
-    ]
-    if lacking:
-        raise ValueError(
-            f"`folder_or_hub_name` ({str(name)!r}) has fields that {stock_name} reads and ElectraPlus has no equal for: "
-            f"{', '.join(lacking)}. Keep using it in transformers."
-        )
-
-
-def _refuse_what_stock_lacks(config: ElectraPlusConfig, class_name: str, name: str | Path) -> None:
-    lacking = _fields_stock_lacks(config)
-    if class_name == "ElectraPlusForSequenceClassification" and config.classifier_pooling != "cls":
-        lacking.append(f"`classifier_pooling={config.classifier_pooling!r}` (stock: 'cls')")
-    if class_name == JOINT_CLASS and isinstance(config.generator_config, ElectraPlusConfig):
-        lacking += [
-            field.replace("`", "`generator_config.", 1) for field in _fields_stock_lacks(config.generator_config)
-        ]
-    if lacking:
-        raise ValueError(
-            f"`folder_or_hub_name` ({str(name)!r}) has fields that stock ELECTRA has no equal for: {', '.join(lacking)}. "
-            "Only models that compute what the classic flavour does can be converted; open this one with electra_plus."
-        )
-
-
-def _fields_stock_lacks(config: ElectraPlusConfig) -> list[str]:
-    lacking = [
-        f"`{field}={getattr(config, field)!r}` (stock: {value!r})"
-        for field, value in STOCK_VALUES.items()
-        if getattr(config, field) != value
-    ]
-    if "sliding_attention" in config.layer_types:
-        lacking.append("`layer_types` with 'sliding_attention' (stock: 'full_attention' in every layer)")
-    return lacking
-
-
-def _own_fields() -> set[str]:
-    """Return the names of configuration fields that stock ELECTRA does not know."""
-    return {field.name for field in dataclasses.fields(ElectraPlusConfig)} - {
-        field.name for field in dataclasses.fields(ElectraConfig)
-    }
-
-
-def _stock_config(config: ElectraPlusConfig) -> ElectraConfig:
-    of_our_files = {"model_type", "architectures", "auto_map", "custom_pipelines", "transformers_version"}
-    fields = {name: value for name, value in config.to_dict().items() if name not in _own_fields() | of_our_files}
-    # stock's field takes no `None`; the empty string, too, stands for no activation
-    fields["summary_activation"] = fields["summary_activation"] or ""
-    return ElectraConfig(**fields)
-
-
-def _warn_of_fields_left_out(config: ElectraPlusConfig) -> None:
-    usual = ElectraPlusConfig()
-    fields = _own_fields() - {"generator_config", *FIELDS_WITHOUT_EFFECT}
-    left_out = sorted(field for field in fields if getattr(config, field) != getattr(usual, field))
-    if left_out:
-        values = ", ".join(f"{field}={getattr(config, field)!r}" for field in left_out)
-        logger.warning(f"Left out, since stock ELECTRA has no such fields and scores no differently: {values}.")
-
-
-# ---- weights ----
-
-
-def _weight_files(name: str | Path) -> list[str]:
-    """Return the safetensors files that transformers would load; none if the Hub still has to make them."""
-    files = ["model.safetensors"]
-    if file_of(name, files[0]) is None and (index := file_of(name, "model.safetensors.index.json")):
-        files = sorted(set(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values()))
-    return [path for path in (file_of(name, file) for file in files) if path]
-
-
-def _stored_dtype(files: list[str]) -> torch.dtype | None:
-    """Return the narrowest dtype that holds every tensor exactly; the configuration's may be out of date."""
-    found = set()
-    for file in files:
-        with safe_open(file, framework="pt") as tensors:
-            found |= {tensors.get_slice(name).get_dtype() for name in tensors.keys()}  # noqa: SIM118
-    dtypes = [FLOAT_DTYPES[name] for name in found if name in FLOAT_DTYPES]
-    return reduce(torch.promote_types, dtypes) if dtypes else None
-
-
-def _load(model_class: type[PreTrainedModel], name: str | Path, argument: str) -> PreTrainedModel:
-    """Load every weight in the dtype it is stored in, or raise."""
-    files = _weight_files(name)
-    if Path(name).is_dir() and not files:
-        raise FileNotFoundError(
-            f"`{argument}` must hold safetensors weights, got {str(name)!r} without model.safetensors. A "
-            f"pytorch_model.bin becomes one when you open the folder in transformers and call `save_pretrained`."
-        )
-    config = model_class.config_class.from_pretrained(name)
-    config.architectures = [model_class.__name__]
+@contextmanager
+def _prepared() -> Iterator[ExitStack]:
+    """Yield what removes extracted archives at the end; fields of a wrong type become an error of one line."""
     try:
-        model, info = model_class.from_pretrained(
-            name,
-            config=config,
-            dtype=_stored_dtype(files) or "auto",
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
-    except (OSError, SafetensorError) as error:
-        raise ValueError(
-            f"`{argument}` ({str(name)!r}) has weights that cannot be read: {one_line(error)} Copy or download it again."
-        ) from error
-    lacking = sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
-    if lacking:
-        shown = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
-        raise ValueError(
-            f"`{argument}` ({str(name)!r}) must hold all weights of {model_class.__name__}, in the shapes of its "
-            f"config.json; missing or of another shape: {shown}. Check that config.json and weights belong together."
-        )
+        with ExitStack() as stack:
+            yield stack
+    except StrictDataclassError as error:
+        raise ValueError(f"A configuration cannot be read: {one_line(error)} Correct its config.json.") from error
+
+
+# ---- writing ----
+
+
+def _write(conversion: Conversion, output_dir, overwrite: bool, allow_unmatched: bool) -> dict[Path, str]:
+    allowed = conversion.plan.refuse_problems("folder_or_hub_name", allow_unmatched)
+    with finished_folder(output_dir, overwrite, *(source.name for source in conversion.sources)) as unfinished:
+        if allowed is not None:
+            logger.warning(f"Allowed: {allowed}.")
+        models = {part.name: _built(part, conversion.sources[0]) for part in conversion.parts}
+        if conversion.is_joint:
+            models = {"": _joined(**models)}
+        written = {}
+        for name, model in models.items():
+            model.save_pretrained(unfinished / name)
+            write_tokenizer(conversion.sources, unfinished / name, model.config.model_type)
+            written[Path(output_dir) / name] = type(model).__name__
+        if conversion.kept_from:
+            _write_aside(conversion, unfinished)
+    return written
+
+
+def _write_aside(conversion: Conversion, folder: Path) -> None:
+    part = conversion.parts[0]
+    metadata = {name: str(value) for name, value in conversion.kept_from.items() if value is not None}
+    save_file(part.tensors_aside(), folder / UNCONVERTED_FILE, metadata={"format": "pt", **metadata})
+    what = sorted({why for _, why in part.kept.values()})
+    logger.warning(
+        f"{part.class_name} has no place for {' and '.join(what)}: kept in {UNCONVERTED_FILE} for the way back."
+    )
+
+
+def _built(part: Part, source: Source) -> PreTrainedModel:
+    model = part.build()
+    if model.can_generate() and (file := file_of(source.folder, "generation_config.json")):
+        model.generation_config = GenerationConfig.from_pretrained(Path(file).parent)
     return model
 
 
-def _stock_model(model: PreTrainedModel) -> PreTrainedModel:
-    """Return the stock model with the same tensors; a model of another type is its own stock model."""
-    if not isinstance(model, ElectraPlusPreTrainedModel):
-        return model
-    stock_class = getattr(transformers, STOCK_CLASSES[type(model).__name__])
-    with torch.device("meta"):
-        stock = stock_class(_stock_config(model.config))
-    stock.load_state_dict(model.state_dict(), assign=True)
-    stock.tie_weights()
-    if stock.can_generate():
-        stock.generation_config = model.generation_config
-    return stock
-
-
-def _joint_model(discriminator: str | Path, generator: str | Path, generator_type: str) -> PreTrainedModel:
-    classes = load_model_classes()
-    detector = _load(classes["ElectraPlusForReplacedTokenDetection"], discriminator, "folder_or_hub_name")
-    # stock ELECTRA's generator becomes ours, so that pretraining scores masked slots only and `to_stock` finds it again
-    generator_class = classes["ElectraPlusForMaskedLM"] if generator_type == "electra" else transformers.BertForMaskedLM
-    masked_lm = _load(generator_class, generator, "generator")
-    sizes = [model.config.vocab_size for model in (detector, masked_lm)]
-    if sizes[0] != sizes[1]:
-        raise ValueError(
-            f"`generator` ({str(generator)!r}) must have the discriminator's `vocab_size` ({sizes[0]}), got {sizes[1]}. "
-            "Give a generator that was trained with the same tokenizer."
-        )
-    masked_lm.config.name_or_path = ""  # the joint config.json would show it
-    joint_class = classes[JOINT_CLASS]
-    usual_dtype = torch.get_default_dtype()
-    torch.set_default_dtype(torch.promote_types(detector.dtype, masked_lm.dtype))
-    try:
+def _joined(discriminator: PreTrainedModel, generator: PreTrainedModel) -> PreTrainedModel:
+    generator.config.name_or_path = ""  # the joint config.json would show it
+    joint_class = load_model_classes()[JOINT_CLASS]
+    with _default_dtype(torch.promote_types(discriminator.dtype, generator.dtype)):
         # `None` shares what is equal, which a discriminator that says its tables stand alone does not want
-        sharing = None if detector.config.tie_word_embeddings else "none"
-        return joint_class.from_generator_discriminator(masked_lm, detector, embedding_sharing=sharing)
+        sharing = None if discriminator.config.tie_word_embeddings else "none"
+        return joint_class.from_generator_discriminator(generator, discriminator, embedding_sharing=sharing)
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
     finally:
-        torch.set_default_dtype(usual_dtype)
+        torch.set_default_dtype(usual)
 
 
-__all__ = ["from_stock", "to_stock"]
+__all__ = ["from_stock", "plan_from_stock", "plan_to_stock", "to_stock"]

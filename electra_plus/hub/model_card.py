@@ -9,7 +9,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 from safetensors import safe_open
 
-from electra_plus.conversion.stock import STOCK_CLASSES
+from electra_plus.conversion.families import STOCK_CLASSES
 from electra_plus.hub.records import Dataset, Score, TrainingRecord
 from electra_plus.pipelines import task_of_class
 from electra_plus.registration import HEADS

@@ -143,6 +143,8 @@ class ElectraPlusConfig(PreTrainedConfig):
         hidden_dropout_prob, attention_probs_dropout_prob (`float`, *optional*): Dropout rates in [0, 1).
         classifier_dropout (`float`, *optional*): Dropout rate of the task heads. `None` uses `hidden_dropout_prob`.
         classifier_pooling (`str`, *optional*): `"cls"` or `"mean"` (over attended tokens), for sequence classification.
+        classifier_activation (`str`, *optional*, defaults to `"gelu"`):
+            `"gelu"` or `"tanh"` (what BERT's and RoBERTa's heads have), for sequence classification.
         max_position_embeddings (`int`, *optional*): Longest row, in tokens.
         type_vocab_size (`int`, *optional*, defaults to 2): Number of segment ids.
         initializer_range (`float`, *optional*):
@@ -211,6 +213,7 @@ class ElectraPlusConfig(PreTrainedConfig):
     attention_probs_dropout_prob: float | int | None = None
     classifier_dropout: float | int | None = None
     classifier_pooling: Literal["cls", "mean"] | None = None
+    classifier_activation: Literal["gelu", "tanh"] = "gelu"
     max_position_embeddings: int | None = None
     type_vocab_size: int = 2
     initializer_range: float | None = None

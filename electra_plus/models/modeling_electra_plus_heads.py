@@ -84,13 +84,13 @@ def encode_for_pooling(
 
 
 class ElectraPlusClassificationHead(nn.Module):
-    """Dense layer with GELU and dropout, then the labels."""
+    """Dense layer with activation and dropout, then the labels."""
 
     def __init__(self, config: ElectraPlusConfig):
         super().__init__()
         self.pool = {"cls": pool_first, "mean": pool_mean}[config.classifier_pooling]
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.activation = ACT2FN["gelu"]
+        self.activation = ACT2FN[config.classifier_activation]
         self.dropout = _head_dropout(config)
         self.out_proj = nn.Linear(config.hidden_size, config.num_labels)
 

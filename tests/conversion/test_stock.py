@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from conversion_helpers import assert_bit_equal, config_of, perturbed, saved, weights
 from head_helpers import batch_for, make_model, scores_of
-from model_helpers import VOCAB_SIZE, joint_config
+from model_helpers import VOCAB_SIZE, joint_config, text_batch
 from safetensors.torch import load_file, save_file
 
 import electra_plus
 from electra_plus.cli.main import main
-from electra_plus.conversion import from_stock, to_stock
-from electra_plus.conversion.stock import FIELDS_WITHOUT_EFFECT, STOCK_CLASSES, STOCK_VALUES
+from electra_plus.conversion import from_stock, plan_to_stock, to_stock
+from electra_plus.conversion.families import FIELDS_WITHOUT_EFFECT, STOCK_CLASSES, STOCK_VALUES
 
 OUR_CLASSES = {stock: ours for ours, stock in STOCK_CLASSES.items()}
 SHAPES = {"equal": {"embedding_size": 32}, "projected": {"embedding_size": 16}}
@@ -84,15 +85,6 @@ json.dump(report, open(sys.argv[1] + ".report", "w"))
 """
 
 
-def perturbed(model):
-    """Move every parameter: biases and norms start at 0 and 1, where a swapped or forgotten one would not show."""
-    rng = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn(parameter.shape, generator=rng))
-    return model.eval()
-
-
 def our_model(name: str, **overrides):
     return perturbed(make_model(name, "classic", local_attention=128, **{**FIELDS, **overrides}))
 
@@ -111,26 +103,6 @@ def bert_model(name: str = "BertForMaskedLM", **overrides):
     return perturbed(
         getattr(transformers, name)(transformers.BertConfig(vocab_size=VOCAB_SIZE, **{**sizes, **overrides}))
     )
-
-
-def saved(model, folder: Path) -> Path:
-    model.save_pretrained(folder)
-    return folder
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
-
-
-def assert_bit_equal(ours: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
-    assert ours.keys() == expected.keys()
-    for name, tensor in expected.items():
-        assert ours[name].dtype == tensor.dtype, name
-        assert torch.equal(ours[name], tensor), name
-
-
-def config_of(folder: Path) -> dict:
-    return json.loads((folder / "config.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +250,8 @@ def test_every_field_of_ours_is_known_to_matter_or_not():
         "generator_temperature",
         "disallow_correct",
     }
-    assert own - stock == {*STOCK_VALUES, *FIELDS_WITHOUT_EFFECT, "classifier_pooling", *only_for_training}
+    of_classification = {"classifier_pooling", "classifier_activation"}
+    assert own - stock == {*STOCK_VALUES, *FIELDS_WITHOUT_EFFECT, *of_classification, *only_for_training}
 
 
 def test_fields_of_pretraining_are_left_out_with_a_warning(tmp_path, caplog):
@@ -378,6 +351,25 @@ def test_bert_becomes_ours_with_berts_scores(bert_class, our_class, left_out, tm
         torch.testing.assert_close(score, theirs, rtol=1e-5, atol=1e-5)  # other attention code, other rounding
 
 
+def test_differences_of_the_tables_are_folded_and_further_heads_are_left_out(tmp_path):
+    config = joint_config(embedding_sharing="gdes", objective_weights={"sequence_contrast": 1.0})
+    joint = perturbed(electra_plus.ElectraPlusForPreTraining(config))
+    joint.fold_embeddings()
+    saved(joint, tmp_path / "joint")
+    before = weights(tmp_path / "joint")
+    plan = plan_to_stock(tmp_path / "joint")
+    assert not plan.unmatched and not plan.missing
+    assert "folded into the discriminator's tables" in str(plan) and any(n.startswith("embedding_diff") for n in before)
+    to_stock(tmp_path / "joint", tmp_path / "both")
+    to_stock(tmp_path / "joint", tmp_path / "detector", part="discriminator")
+    for folder in (tmp_path / "both" / "discriminator", tmp_path / "detector"):
+        found = weights(folder)
+        assert_bit_equal(found, {name: before[name] for name in found})
+        stock = transformers.ElectraForPreTraining.from_pretrained(folder).eval()
+        batch = text_batch()
+        torch.testing.assert_close(stock(**batch).logits, joint(**batch).logits, rtol=1e-5, atol=1e-5)
+
+
 # ---- refusals ----
 
 
@@ -465,12 +457,15 @@ def test_unusable_weights_are_told(convert, tmp_path):
     assert "cannot be read" in refusal(ValueError, convert, folder, tmp_path / "out")
 
     file.rename(folder / "pytorch_model.bin")
-    assert "safetensors" in refusal(FileNotFoundError, convert, folder, tmp_path / "out")
+    assert "damaged: refused" in refusal(ValueError, convert, folder, tmp_path / "out")
+
+    (folder / "pytorch_model.bin").unlink()
+    assert "model.safetensors" in refusal(FileNotFoundError, convert, folder, tmp_path / "out")
 
 
 def test_heads_without_equal_are_refused(tmp_path):
-    saved(bert_model("BertForSequenceClassification"), tmp_path / "pooled")
-    assert "BertForSequenceClassification" in refusal(ValueError, from_stock, tmp_path / "pooled", tmp_path / "out")
+    saved(bert_model("BertForNextSentencePrediction"), tmp_path / "pooled")
+    assert "BertForNextSentencePrediction" in refusal(ValueError, from_stock, tmp_path / "pooled", tmp_path / "out")
     saved(bert_model("BertForMaskedLM", hidden_act="relu"), tmp_path / "relu")
     assert "hidden_act='relu'" in refusal(ValueError, from_stock, tmp_path / "relu", tmp_path / "out")
     saved(stock_model("ElectraForMultipleChoice", summary_first_dropout=0.1), tmp_path / "choice")
