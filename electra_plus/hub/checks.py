@@ -2,10 +2,12 @@
 
 import json
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from huggingface_hub import get_token
 from safetensors import SafetensorError, safe_open
+
+from electra_plus.conversion.weights import is_plain_name
 
 TOKEN_PATTERN = re.compile(r"\bhf_[A-Za-z0-9]{20,}\b")
 HIDDEN = "<token>"
@@ -102,7 +104,7 @@ def check_index(file: str | Path) -> None:
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"`{file.name}` is no index of a sharded model. Copy or download it again.") from error
     for name in sorted(map(str, names)):
-        if PurePosixPath(name).name != name or "\\" in name or name in ("", ".", ".."):
+        if not is_plain_name(name):
             raise ValueError(f"`{file.name}` names the file {name!r}, which is not beside it. Do not use this folder.")
 
 
