@@ -5,9 +5,9 @@ Writes a model card into `model_cards/` for each checkpoint of the benchmarks, f
     python benchmarks/cards.py --check   # write nothing; exit 1 too if one is out of date
 
 The weights are published nowhere; each card says how to make them. A checkpoint is here if a run leaves it, or could, in a folder that
-somebody may want to open. Not here: the arms that scripts compare and forget (`objectives.py`, `detection_start.py`, `augmentation.py`,
-`long_context.py`, and those that measure speed), and the rows of `tasks.py` on so few examples that the model is at chance, or that the
-same recipe on more rows replaces.
+somebody may want to open. Not here: what scripts train to compare ways of training (`objectives.py`, `detection_start.py`, `augmentation.py`, `long_context.py`) or
+to measure speed, loading and faults, and the rows of `tasks.py` on so few examples that the model is near chance, or that the same recipe
+on more rows replaces.
 """
 
 import argparse

@@ -77,8 +77,8 @@ def quickstart(part: str) -> Card:
         ],
         **FREE,
     )  # fmt: skip
-    facts = facts_of(*((ElectraPlusForPreTraining, quickstart_config()) if is_joint else (ElectraPlusForMaskedLM, quickstart_config(None))))  # fmt: skip
-    return Card(record, facts, quickstart_command(part))
+    model_class = ElectraPlusForPreTraining if is_joint else ElectraPlusForMaskedLM
+    return Card(record, facts_of(model_class, quickstart_config(has_generator=is_joint)), quickstart_command(part))
 
 
 def quickstart_sentiment() -> Card:
@@ -109,14 +109,15 @@ def quickstart_sentiment() -> Card:
         example="I really love this book.",
         **FREE,
     )  # fmt: skip
-    facts = facts_of(ElectraPlusForSequenceClassification, quickstart_config(), ["negative", "positive"])
+    config = quickstart_config(has_generator=False)
+    facts = facts_of(ElectraPlusForSequenceClassification, config, ["negative", "positive"])
     return Card(record, facts, quickstart_command("sentiment"))
 
 
-def quickstart_config(generator: str | None = "small") -> ElectraPlusConfig:
-    """Return the configuration of the quickstart's encoder, with its small generator or `None`."""
+def quickstart_config(has_generator: bool) -> ElectraPlusConfig:
+    """Return the configuration of the quickstart's encoder, alone or with its small generator."""
     alone = ElectraPlusConfig.preset("modern-tiny", vocab_size=recipe.VOCAB_SIZE, generator_config=None)
-    if generator is None:
+    if not has_generator:
         return alone
     shared = {"vocab_size": alone.vocab_size, "embedding_size": alone.embedding_size}
     small = ElectraPlusConfig(flavour="modern", **recipe.GENERATOR_SIZE, **shared)
@@ -155,7 +156,7 @@ def half_hour(name: str) -> Card:
     limits = [rows_of(ROW_LENGTH)] if "modern" in name else []
     if not arm.masked_lm:
         said.append(
-            "`auc_against_masked_lm` is against half-hour-modern-masked-lm, whose replacements are harder and which it never met."
+            "`auc_against_masked_lm` is against half-hour-modern-masked-lm, a better generator, which it never met."
         )
         limits.insert(0, "As a detector it judges BLiMP's pairs no better than chance.")
     if name == "classic RTD":
@@ -184,7 +185,8 @@ def half_hour(name: str) -> Card:
         "electra-plus prepare --input books/*.txt.gz wikipedia/*.jsonl.gz --output prepared\n"
         f'python benchmarks/half_hour.py --dataset prepared --blimp blimp --arms "{name}"'
     )
-    return Card(record, facts, Reproduction(command, f"half_hour/{name}, seed {row['seed']}"))
+    remark = "Without `--arms` the script trains and scores all arms of its table, which the AUC against another model needs."
+    return Card(record, facts, Reproduction(command, f"half_hour/{name}, seed {row['seed']}", [remark]))
 
 
 def on_gpu(language: str) -> Card:

@@ -108,7 +108,15 @@ def of_case(name: str) -> Card:
     recipe = recipe_of(case)
     dataset = replace(about.dataset, rows=rows[0]["num_rows"])
     metrics = [metric for metric in rows[0]["scores"] if metric != "loss"]
-    of_several = f", and so is the time. The folder holds the model of seed {rows[0]['seed']}" if len(rows) > 1 else ""
+    said = [
+        f"Scored on {case.validation_rows:,} rows, {about.scored_rows}. The best epoch was chosen on them too, which favours the scores."
+    ]
+    if "recall" in metrics:
+        said.append("`f1`, `precision` and `recall` count whole entities, `accuracy` tokens.")
+    if len(rows) > 1:
+        said.append(
+            f"Means over {len(rows)} seeds; the time is a mean too. The folder holds the model of seed {rows[0]['seed']}."
+        )
     record = TrainingRecord(
         task=recipe.task,
         base_model=MINILM if is_english else "small-zh",
@@ -120,11 +128,7 @@ def of_case(name: str) -> Card:
         machine=machine_of(found, 1),
         language="en" if is_english else "zh",
         remarks=[about.remark],
-        score_remarks=[
-            f"Scored on {case.validation_rows:,} rows, {about.scored_rows}. The best epoch was chosen on them too, which favours the scores.",
-            *(["`f1`, `precision` and `recall` count whole entities, `accuracy` tokens."] if "recall" in metrics else []),
-            *([f"The scores are means over {len(rows)} seeds{of_several}."] if of_several else []),
-        ],
+        score_remarks=said,
         limits=[for_research(about.terms)] if about.terms else [],
         example=about.example,
         **(RESEARCH if about.terms else FREE),
