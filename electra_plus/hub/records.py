@@ -67,11 +67,15 @@ class TrainingRecord:
         hyperparameters (`dict`): By the names of the training arguments.
         num_steps (`int`, *optional*): Optimizer steps.
         seconds (`float`, *optional*): Of training, over all interruptions.
+        clock (`str`, *optional*, defaults to `"wall"`): What the seconds are of: `"wall"`, or `"processor"`, summed over threads.
         flops (`float`, *optional*): Operations of training.
         machine (`dict`): What [`~electra_plus.hub.hardware.describe_machine`] says.
         license (`str`, *optional*), language (`str` or `list[str]`, *optional*): For the card's head.
+        license_name (`str`, *optional*): A name for the licence `"other"`.
         remarks (`list[str]`): Sentences for the card.
+        score_remarks (`list[str]`): Sentences below its scores.
         limits (`list[str]`): What it cannot do, for the card.
+        example (`str`, *optional*): A text to try it on, for the card.
     """
 
     task: str | None = None
@@ -81,12 +85,16 @@ class TrainingRecord:
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     num_steps: int | None = None
     seconds: float | None = None
+    clock: str = "wall"
     flops: float | None = None
     machine: dict[str, Any] = field(default_factory=dict)
     license: str | None = None
+    license_name: str | None = None
     language: str | list[str] | None = None
     remarks: list[str] = field(default_factory=list)
+    score_remarks: list[str] = field(default_factory=list)
     limits: list[str] = field(default_factory=list)
+    example: str | None = None
 
     @property
     def energy_kwh(self) -> float | None:
@@ -149,7 +157,8 @@ def of_arguments(arguments: Any) -> dict[str, Any]:
     for name in ARGUMENTS:
         value = getattr(arguments, name, None)
         value = getattr(value, "value", value)  # of an enumeration
-        if value not in (None, False, "", -1) and not (name == "num_train_epochs" and arguments.max_steps > 0):
+        is_off = value in (None, False, "", -1) and name != "seed"  # seed 0 is one
+        if not is_off and not (name == "num_train_epochs" and arguments.max_steps > 0):
             found[name] = value
     return found
 
