@@ -290,11 +290,15 @@ def _write_rows(
             "no document is held out: `held_out_fraction` is %s, and there are %d documents",
             settings.held_out_fraction, found["train"]["documents"],
         )  # fmt: skip
-    unknown, unknown_text = found["train"]["unknown_fraction"], found["train"]["unknown_text_fraction"] or 0
-    if max(unknown, unknown_text) > MAX_UNKNOWN_FRACTION:
+    warn_of_unknown(found["train"]["unknown_fraction"], found["train"]["unknown_text_fraction"] or 0.0)
+    return found
+
+
+def warn_of_unknown(of_tokens: float, of_text: float) -> None:
+    """Say what helps if more than a percent of tokens or text, given as fractions, is unknown to the tokenizer."""
+    if max(of_tokens, of_text) > MAX_UNKNOWN_FRACTION:
         logger.warning(
             "[UNK] is %.2f %% of the tokens and hides %.1f %% of the text: a larger `vocab_size` helps against rare characters, "
             "spaces between words against [UNK] for words of more than 100 characters, or give another `tokenizer`",
-            100 * unknown, 100 * unknown_text,
+            100 * of_tokens, 100 * of_text,
         )  # fmt: skip
-    return found

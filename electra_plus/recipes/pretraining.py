@@ -12,9 +12,11 @@ from electra_plus.data.corpus import TokenRows, pack_rows, read_documents
 from electra_plus.data.length_ramp import LengthRamp
 from electra_plus.data.masking import DataCollatorForReplacedTokenDetection
 from electra_plus.data.prepared import load_prepared
+from electra_plus.data.row_rules import count_unknown
 from electra_plus.data.tokenization import load_tokenizer, train_wordpiece_tokenizer
 from electra_plus.models.configuration_electra_plus import ElectraPlusConfig
 from electra_plus.recipes.checkpoint_tokenizers import refuse_another_vocabulary, tokenizer_beside
+from electra_plus.recipes.preparation import warn_of_unknown
 from electra_plus.recipes.settings import keep_settings, same_run, training_arguments
 
 logger = logging.getLogger(__name__)
@@ -342,6 +344,9 @@ def rows_of_text(
         texts = [paragraph for document in documents for paragraph in document]
         tokenizer = train_wordpiece_tokenizer(texts, settings.vocab_size, settings.lowercase)
     rows = pack_rows(documents, tokenizer, settings.row_length)
+    unknown_characters, characters = count_unknown(documents, tokenizer)
+    num_unknown = sum(row.count(tokenizer.unk_token_id) for row in rows.rows)
+    warn_of_unknown(num_unknown / sum(map(len, rows.rows)), unknown_characters / max(1, characters))
     if settings.validation_files is not None:
         return rows, TokenRows([]), tokenizer
     rows, held_out = hold_out(rows)

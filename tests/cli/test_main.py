@@ -1,5 +1,7 @@
 """The command line: help that names every command, one line for every error, nothing written when refused."""
 
+import re
+
 import pytest
 from transformers import AutoTokenizer
 
@@ -86,6 +88,7 @@ def test_prepare_says_what_it_wrote(tmp_path, capsys):
     assert said[0] == f"60 tokens in the vocabulary, saved in {tmp_path / 'out'}"
     assert said[1] == "201 documents, 1 of them dropped as duplicates"
     assert said[2].startswith("train: ") and said[3].startswith("held_out: ")
+    assert all(re.search(r"rows, \d+\.\d\d % padding, \d+\.\d\d % \[UNK\]$", line) for line in said[2:4])
     assert len(AutoTokenizer.from_pretrained(tmp_path / "out")) == 60
     assert main(arguments) == 2
     assert "`--overwrite`" in capsys.readouterr().err

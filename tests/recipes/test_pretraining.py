@@ -18,6 +18,7 @@ from electra_plus.recipes.pretraining import (
     PretrainingSettings,
     fast_bfloat16,
     pretrain,
+    rows_of_text,
 )
 from electra_plus.recipes.settings import load_settings, recipe_file, training_arguments
 from electra_plus.samples import sample_path
@@ -295,6 +296,16 @@ def test_wrong_model_field_is_told_before_the_text_is_read(tmp_path):
     with pytest.raises(ValueError, match="`num_attention_heads`"):
         pretrain(wrong)
     assert not (tmp_path / "out").exists()
+
+
+def test_text_that_the_tokenizer_does_not_know_is_told(tmp_path, caplog):
+    thai = "ผมชอบแมวตัวนี้ " * 50 + "ที่บ้าน" * 100  # of 1,400 characters 700 are one token
+    (tmp_path / "thai.txt").write_text(thai, encoding="utf-8")
+    run = settings(str(tmp_path / "thai.txt"), tmp_path / "out", vocab_size=40)
+    rows, held_out, tokenizer = rows_of_text(run, None)
+    ids = [token for row in (*rows.rows, *held_out.rows) for token in row]
+    assert ids.count(tokenizer.unk_token_id) == 1
+    assert f"[UNK] is {100 / len(ids):.2f} % of the tokens and hides 50.0 % of the text" in caplog.text
 
 
 def test_one_row_of_text_is_too_little(tmp_path):
