@@ -121,6 +121,10 @@ def _load(name: str | Path, task: str | None) -> PreTrainedModel:
             f"`model` ({str(name)!r}) is an encoder-decoder, whose decoder would need graphs for its first and its later "
             "tokens. Only encoders and single decoders are exported; run it with PyTorch."
         )
+    if fields.get("quantization_config"):
+        raise ValueError(
+            f"`model` ({str(name)!r}) is quantized, and its operators have no ONNX form. Export the folder it was made from."
+        )
     if task is not None:
         if task not in TASKS:
             raise ValueError(f"`task` must be one of {list(TASKS)}, got {task!r}.")
@@ -185,16 +189,22 @@ def _write_graph(
     names = ("batch_size", "num_choices", "sequence_length")
     names = names if example["input_ids"].dim() == 3 else (names[0], names[-1])
     with _quiet(), torch.no_grad():
-        graph = torch.onnx.export(
-            traced,
-            kwargs=example,
-            input_names=list(inputs),
-            output_names=list(outputs),
-            dynamic_shapes={name: dict(enumerate(names)) for name in inputs},
-            opset_version=opset,
-            dynamo=True,
-            verbose=False,
-        )
+        try:
+            graph = torch.onnx.export(
+                traced,
+                kwargs=example,
+                input_names=list(inputs),
+                output_names=list(outputs),
+                dynamic_shapes={name: dict(enumerate(names)) for name in inputs},
+                opset_version=opset,
+                dynamo=True,
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            cause = error.__cause__ or error
+            raise ValueError(
+                f"torch makes no graph of {type(model).__name__}: {type(cause).__name__}: {str(cause).strip().splitlines()[0]}"
+            ) from error
         graph.save(path)  # weights of more than 2 GB in a file beside it
 
 

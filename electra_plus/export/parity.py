@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from electra_plus.pipelines.long_text import COUNT_FROM_PADDING
+
 TOLERANCES = {"float32": 1e-4, "float16": 0.05}  # of any score; a float16 graph is compared with the float32 model
 LENGTHS = (1, 7, 64, 333)  # tokens; the last is more than local attention takes in one block by default
 BATCH_SIZES = (1, 2, 3)
@@ -15,6 +17,8 @@ NUM_CHOICES = 2
 def longest_row(model: PreTrainedModel, length: int) -> int:
     """Return `length`, or as many tokens as the model has positions for."""
     positions = getattr(model.config, "max_position_embeddings", None) or length
+    if model.config.model_type in COUNT_FROM_PADDING:
+        positions -= model.config.pad_token_id + 1
     return min(length, positions)
 
 

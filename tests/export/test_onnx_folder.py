@@ -155,7 +155,24 @@ def test_models_that_make_no_graph_are_refused(tmp_path):
     (tmp_path / "model" / "config.json").write_text(json.dumps({**config, "architectures": ["Unheard"]}))
     with pytest.raises(ValueError, match="was saved as Unheard, which neither .*Say what it is for: `task`"):
         export_onnx(tmp_path / "model", tmp_path / "onnx")
+    quantized = {**config, "quantization_config": {"quant_method": "torchao"}}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(quantized))
+    with pytest.raises(ValueError, match="is quantized, and its operators have no ONNX form"):
+        export_onnx(tmp_path / "model", tmp_path / "onnx")
     assert not (tmp_path / "onnx").exists()
+
+
+def test_model_that_cannot_be_traced_is_said_in_one_line(classifier, tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise torch.onnx.OnnxExporterError("a page of advice\non many lines") from NotImplementedError(
+            "no such operator"
+        )
+
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    message = "torch makes no graph of ElectraPlusForSequenceClassification: NotImplementedError: no such operator$"
+    with pytest.raises(ValueError, match=message):
+        export_onnx(classifier[0], tmp_path / "onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_missing_package_is_said_with_its_cure(monkeypatch, capsys):
@@ -262,6 +279,31 @@ def test_stock_models_are_exported_too(tmp_path):
     with pytest.raises(ValueError, match="The graph has no input `token_type_ids`"):
         ids = torch.ones(1, 3, dtype=torch.long)
         OnnxModel.from_pretrained(tmp_path / "out")(ids, token_type_ids=ids)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["BertForMaskedLM", "RobertaForTokenClassification", "ModernBertForSequenceClassification", "AlbertModel"]
+)
+def test_other_encoders_of_transformers_are_exported(name, tmp_path):
+    model_class = getattr(transformers, name)
+    sizes = {"vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    special = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "cls_token_id": 0, "sep_token_id": 2}
+    config = model_class.config_class(**sizes, intermediate_size=64, max_position_embeddings=64, **special)
+    torch.manual_seed(0)
+    model_class(config).save_pretrained(tmp_path / "model")
+    report = export_onnx(tmp_path / "model", tmp_path / "onnx")
+    assert report["class"] == name and report["largest_difference"] <= 1e-4
+
+
+@pytest.mark.slow
+def test_generator_of_another_model_type_is_exported_from_the_joint_folder(tmp_path):
+    sizes = {"vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    bert = transformers.BertForMaskedLM(transformers.BertConfig(**sizes, intermediate_size=64))
+    detector = make_model("ElectraPlusForReplacedTokenDetection", "classic")
+    joint = electra_plus.ElectraPlusForPreTraining.from_generator_discriminator(bert, detector)
+    joint.save_pretrained(tmp_path / "joint")
+    assert export_onnx(tmp_path / "joint", tmp_path / "onnx", task="fill-mask")["class"] == "BertForMaskedLM"
 
 
 @pytest.mark.slow
