@@ -210,16 +210,12 @@ def generation(language: str) -> Card:
     return Card(record, facts_of(ElectraPlusForCausalLM, config), Reproduction(command, name, remarks))
 
 
-# Of the run in `translation.json`. TODO: drop the remark below when `translation.fresh_model` makes this width.
-TRANSLATOR = {"hidden_size": 256, "embedding_size": 256, "num_attention_heads": 4, "intermediate_size": 512}
-
-
 def translation() -> Card:
     """The translator of half an hour."""
     found = result("translation")
     settings = found["settings"]
     config = ElectraPlusConfig.preset(
-        "modern-tiny", vocab_size=settings["vocab_size"], generator_config=None, **TRANSLATOR
+        "modern-tiny", vocab_size=settings["vocab_size"], generator_config=None, **translation_script.SHAPE
     )
     terms = "none given in its repository; captions under Flickr30k's terms"
     texts = Dataset("Multi30k, English to German", rows=found["train_rows"], license=terms)
@@ -254,9 +250,4 @@ def translation() -> Card:
         **RESEARCH,
     )  # fmt: skip
     command = f"python benchmarks/translation.py --data multi30k_en_de --work translation --epochs {settings['epochs']}"
-    fields = ", ".join(f"`{name}={value}`" for name, value in TRANSLATOR.items())
-    remark = (
-        "The run measured here began from a `translation/fresh/` that was made with the preset `modern-tiny` and "
-        f"{fields}; the script takes such a folder where it is, and else makes one of the preset's width."
-    )
-    return Card(record, facts_of(EncoderDecoderModel, config), Reproduction(command, "translation/run", [remark]))
+    return Card(record, facts_of(EncoderDecoderModel, config), Reproduction(command, "translation/run"))

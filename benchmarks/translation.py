@@ -28,6 +28,7 @@ from electra_plus.recipes.settings import load_settings, recipe_file
 from electra_plus.recipes.task_data import limited
 
 VOCAB_SIZE = 8000
+SHAPE = {"hidden_size": 256, "embedding_size": 256, "num_attention_heads": 4, "intermediate_size": 512}
 VALIDATION_ROWS = 300
 BEAMS = 4
 NUM_SAMPLES = 6  # of the best, and of the worst
@@ -43,7 +44,9 @@ def fresh_model(train: list[dict], work: Path) -> Path:
         prepare(PreparationSettings([str(texts)], str(work / "prepared"), vocab_size=VOCAB_SIZE, cased=True))
         tokenizer = transformers.AutoTokenizer.from_pretrained(work / "prepared")
         transformers.set_seed(0)
-        config = ElectraPlusConfig.preset("modern-tiny", vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id)
+        config = ElectraPlusConfig.preset(
+            "modern-tiny", vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **SHAPE
+        )
         ElectraPlusForPreTraining(config).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     return folder
