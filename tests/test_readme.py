@@ -177,6 +177,19 @@ def test_code_blocks_of_the_page_run(page, folder, request):
             assert remark == "file" or language == "text", f"{page.name} block {number} is {language}: nothing runs it"
 
 
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name
+)
+def test_links_lead_somewhere(page):
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", page.read_text(encoding="utf-8")):
+        file = page.parent / target if target else page
+        assert file.exists(), target
+        if anchor and file.suffix == ".md":
+            titles = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+            assert anchor in anchors, f"{target}#{anchor}"
+
+
 def test_a_page_is_read_as_its_comments_say():
     page = (
         "<!-- not run: no GPU -->\n```bash\nrm x\n```\n\n<!-- file: a.csv -->\n\n```text\na\n```\n\n```python\n1\n```\n"
