@@ -78,7 +78,9 @@ def prepare_incoming(name, generator, part, config, stack: ExitStack) -> Convers
     plan = ConversionPlan(
         str(name), f"electra_plus.{class_name}", tuple(part.plan() for part in parts), tuple(assumptions)
     )
-    kept_from = {"model_type": model_type, "architecture": stock_name} if not joint and parts[0].kept else {}
+    kept_from = {}
+    if not joint and parts[0].kept:  # of checkpoints without a configuration only BERT's have what is kept
+        kept_from = {"model_type": model_type or "bert", "architecture": stock_name}
     return Conversion(plan, parts, sources, is_joint=joint, kept_from=kept_from)
 
 

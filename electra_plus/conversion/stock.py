@@ -165,11 +165,13 @@ def _write(conversion: Conversion, output_dir, overwrite: bool, allow_unmatched:
         if allowed is not None:
             logger.warning(f"Allowed: {allowed}.")
         models = {part.name: _built(part, conversion.sources[0]) for part in conversion.parts}
+        extra = {part.name: part.extra for part in conversion.parts}
         if conversion.is_joint:
             models = {"": _joined(**models)}
         written = {}
         for name, model in models.items():
-            model.save_pretrained(unfinished / name)
+            state = {**model.state_dict(), **extra[name]} if extra.get(name) else None
+            model.save_pretrained(unfinished / name, state_dict=state)
             write_tokenizer(conversion.sources, unfinished / name, model.config.model_type)
             written[Path(output_dir) / name] = type(model).__name__
         if conversion.kept_from:
