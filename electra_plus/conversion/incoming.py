@@ -1,7 +1,5 @@
 """Checkpoints of others, prepared to become ElectraPlus folders."""
 
-import json
-import logging
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from electra_plus.conversion.families import (
     rules_for,
     stock_classes,
 )
-from electra_plus.conversion.folders import file_of
+from electra_plus.conversion.folders import file_of, read_json
 from electra_plus.conversion.names import (
     DEBERTA_V3_GENERATOR,
     OF_EVERY_MODEL,
@@ -33,15 +31,14 @@ from electra_plus.conversion.prepared import (
     first_architecture,
 )
 from electra_plus.conversion.sizes import read_config_file
-from electra_plus.conversion.sources import Source, open_source
+from electra_plus.conversion.sources import Source, open_source, refuse_layers
 from electra_plus.conversion.weights import weights_of_file
 from electra_plus.models.configuration_electra_plus import ElectraPlusConfig
 from electra_plus.registration import load_model_classes
 
-logger = logging.getLogger(__name__)
-
 
 def prepare_incoming(name, generator, part, config, stack: ExitStack) -> Conversion:
+    """Plan what `from_stock` is asked for, with its arguments; `stack` removes what an archive was extracted to."""
     check_part(part)
     source = open_source(name, "folder_or_hub_name", stack)
     if source.fields is None:
@@ -159,8 +156,9 @@ def _deberta_v3_generator(folder: str | Path) -> Source | None:
     if config is None or weights is None:
         return None
     renamed, left_out = in_transformers_names(weights_of_file(Path(weights)))
-    fields = json.loads(Path(config).read_text(encoding="utf-8"))
-    return Source(folder, folder, renamed, {"model_type": "deberta-v2", **fields}, left_out)
+    fields = {"model_type": "deberta-v2", **read_json(config, "generator")}
+    refuse_layers(fields, renamed, "generator")
+    return Source(folder, folder, renamed, fields, left_out)
 
 
 def _refuse_other_vocabulary(discriminator: Part, generator: Part, name: str | Path) -> None:

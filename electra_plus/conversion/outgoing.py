@@ -1,7 +1,5 @@
 """ElectraPlus checkpoints, prepared to become folders of transformers' model types."""
 
-import logging
-from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -41,10 +39,9 @@ from electra_plus.conversion.weights import SafetensorsWeights, Weights, weights
 from electra_plus.models.configuration_electra_plus import ElectraPlusConfig
 from electra_plus.registration import load_model_classes
 
-logger = logging.getLogger(__name__)
 
-
-def prepare_outgoing(name, model_type: str, part: str | None, stack: ExitStack) -> Conversion:
+def prepare_outgoing(name, model_type: str, part: str | None) -> Conversion:
+    """Plan what `to_stock` is asked for, with its arguments."""
     check_part(part)
     if model_type not in FAMILY_OF:
         raise ValueError(f"`model_type` must be one of {', '.join(FAMILY_OF)}, got {model_type!r}.")

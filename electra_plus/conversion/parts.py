@@ -123,7 +123,8 @@ class Part:
 
     def _with_rows(self, target: str, num_rows: int, aside: Weights | None) -> Operation:
         """Return the operation that puts back the rows before a table, or zeros in their place."""
-        known = aside is not None and target in aside.infos
+        rows_shape = (num_rows, *self.targets[target][1:])
+        known = aside is not None and target in aside.infos and aside.infos[target].shape == rows_shape
         if not known:
             self.lacking[target] = f"rows 0 to {num_rows - 1} would be zeros"
 
@@ -158,6 +159,9 @@ class Part:
                 self._look_at_model()
                 self._settle_ties()
                 return
+            else:
+                source, _ = self.origins.pop(target)
+                self.unmatched[source] = f"differs from {self.origins[kept][0]}, which {self.class_name} ties it to"
 
     @property
     def missing(self) -> list[str]:
@@ -174,8 +178,11 @@ class Part:
         from_elsewhere = []
         for target, (source, operation) in self.origins.items():
             if source not in self.weights.infos:  # of the file of what was kept aside
-                shape = self.targets[target]
-                from_elsewhere.append(Step(source, target, shape, "", operation.label))
+                shape, needed = operation.shape(()), self.targets[target]
+                action, problem = operation.label, None
+                if shape != needed:
+                    action, problem = f"has shape {shape}, needed is {needed}", OTHER_SHAPE
+                from_elsewhere.append(Step(source, target, needed, "", action, problem))
                 continue
             info = self.weights.infos[source]
             name, label = origin(self.weights, source)

@@ -1,6 +1,5 @@
 """What a user may name as a checkpoint: folders, Hub names, TensorFlow checkpoints, files of `torch.save`, zip archives."""
 
-import json
 import re
 import tempfile
 from contextlib import ExitStack
@@ -10,7 +9,7 @@ from pathlib import Path
 from transformers import AutoTokenizer, BertTokenizer
 
 from electra_plus.conversion.archives import extract_archive
-from electra_plus.conversion.folders import copy_tokenizer, one_line, read_config
+from electra_plus.conversion.folders import copy_tokenizer, read_config, read_json
 from electra_plus.conversion.names import from_tensorflow_names, in_transformers_names
 from electra_plus.conversion.plan import Step
 from electra_plus.conversion.tensor_bundle import TensorBundle
@@ -160,12 +159,7 @@ def write_tokenizer(sources: list[Source], folder: Path, model_type: str) -> Non
 
 def _says_its_class(folder: Path) -> bool:
     file = folder / "tokenizer_config.json"
-    try:
-        return file.is_file() and bool(json.loads(file.read_text(encoding="utf-8")).get("tokenizer_class"))
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise ValueError(
-            f"The source's `{file.name}` is no JSON object ({one_line(error)}). Copy or download it again."
-        ) from error
+    return file.is_file() and bool(read_json(file, "folder_or_hub_name").get("tokenizer_class"))
 
 
 def _vocabulary_alone(folder: str | Path) -> Path | None:

@@ -165,6 +165,20 @@ def test_file_that_holds_more_than_its_class_does_so_again(model_type, tmp_path)
     assert config_of(tmp_path / "again") == config_of(tmp_path / "stock")
 
 
+def test_tensors_aside_of_another_shape_are_refused(tmp_path):
+    saved(stock("roberta", "Model"), tmp_path / "stock")
+    from_stock(tmp_path / "stock", tmp_path / "ours")
+    aside = load_file(tmp_path / "ours" / "unconverted.safetensors")
+    metadata = {"model_type": "roberta", "architecture": "RobertaModel"}
+    for name, tensor, message in (
+        ("pooler.dense.weight", torch.ones(3, 3), r"pooler.dense.weight has shape \(3, 3\), needed is \(32, 32\)"),
+        ("embeddings.position_embeddings.weight", torch.ones(2, 5), "nothing is there for embeddings.position"),
+    ):
+        save_file({**aside, name: tensor}, tmp_path / "ours" / "unconverted.safetensors", metadata)
+        with pytest.raises(ValueError, match=message):
+            to_stock(tmp_path / "ours", tmp_path / "again", model_type="roberta")
+
+
 def test_what_one_family_kept_is_nothing_to_another(tmp_path):
     saved(stock("bert", "Model", pad_token_id=1), tmp_path / "stock")
     from_stock(tmp_path / "stock", tmp_path / "ours")
