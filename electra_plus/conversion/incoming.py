@@ -84,7 +84,7 @@ def prepare_incoming(name, generator, part, config, stack: ExitStack) -> Convers
 def _our_part(source: Source, model_type: str, stock_name: str) -> Part:
     classes = load_model_classes()
     if model_type == ElectraPlusConfig.model_type:  # a detector, to be joined with a generator
-        config = ElectraPlusConfig.from_pretrained(source.name)
+        config = _own_config(source.name, stock_name)
         return _with_left_out(Part("", source.weights, classes[stock_name], config).forward(()), source)
     refuse_what_we_lack(source.fields, stock_name, source.name)
     config = our_config(source.fields, stock_name)
@@ -110,12 +110,13 @@ def _generator_part(generator: str | Path, stack: ExitStack) -> tuple[Part, Sour
                 "masked LM of another model type. A joint checkpoint's generator comes out with `--to stock --part generator`."
             )
         # stock ELECTRA's generator becomes ours, so that pretraining scores masked slots only and `to_stock` finds it again
-        config = ElectraPlusConfig.from_pretrained(generator)
-        config.architectures = ["ElectraPlusForMaskedLM"]
+        config = _own_config(generator, "ElectraPlusForMaskedLM")
         part = Part("generator", source.weights, load_model_classes()["ElectraPlusForMaskedLM"], config)
         return _with_left_out(part.forward(OF_EVERY_MODEL), source), source
     try:
-        config = transformers.AutoConfig.for_model(**source.fields)
+        # without `auto_map`, which names code beside the weights
+        fields = {name: value for name, value in source.fields.items() if name != "auto_map"}
+        config = transformers.AutoConfig.for_model(**fields)
         known = type(config) in AutoModelForMaskedLM._model_mapping
     except (ValueError, TypeError):
         known = False
@@ -130,6 +131,16 @@ def _generator_part(generator: str | Path, stack: ExitStack) -> tuple[Part, Sour
     part.forward(rules, base=_base_of(config))
     _leave_out_other_heads(part, source)
     return _with_left_out(part, source), source
+
+
+def _own_config(name: str | Path, class_name: str) -> ElectraPlusConfig:
+    """Return the configuration of a folder, without what points to code beside its weights, which is not copied."""
+    config = ElectraPlusConfig.from_pretrained(name)
+    for field in ("auto_map", "custom_pipelines"):
+        if hasattr(config, field):
+            delattr(config, field)
+    config.architectures = [class_name]
+    return config
 
 
 def _base_of(config) -> str:

@@ -153,7 +153,7 @@ def write_tokenizer(sources: list[Source], folder: Path, model_type: str) -> Non
         if copy_tokenizer([source.folder], folder):
             types = {model_type, (source.fields or {}).get("model_type", model_type)}
             if not types <= WITH_BERT_TOKENIZER and len(types) == 2 and not _says_its_class(folder):
-                AutoTokenizer.from_pretrained(source.folder).save_pretrained(folder)
+                AutoTokenizer.from_pretrained(source.folder, trust_remote_code=False).save_pretrained(folder)
             return
 
 
