@@ -1,5 +1,6 @@
 """Folders of checkpoints: read their configuration, find their files, write a new one completely or not at all."""
 
+import json
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -51,6 +52,24 @@ def read_config(name: str | Path, argument: str) -> dict:
             f"`{argument}` must be a folder or the name of a model on the Hub, got {str(name)!r}, which is neither (or the "
             "Hub cannot be reached). Check the spelling."
         ) from error
+
+
+def read_json(file: str | Path, argument: str) -> dict:
+    """
+    Return the JSON object in a file.
+
+    Raises:
+        ValueError: It holds something else.
+    """
+    try:
+        fields = json.loads(Path(file).read_text(encoding="utf-8"))
+        if not isinstance(fields, dict):
+            raise ValueError(f"got {type(fields).__name__}")
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"`{argument}`: {str(file)!r} must hold a JSON object: {one_line(error)}. Copy it again."
+        ) from error
+    return fields
 
 
 def file_of(name: str | Path, file: str) -> str | None:

@@ -1,7 +1,5 @@
 """Checkpoints of others, prepared to become ElectraPlus folders."""
 
-import json
-import logging
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -32,16 +30,15 @@ from electra_plus.conversion.prepared import (
     first_architecture,
 )
 from electra_plus.conversion.sizes import read_config_file
-from electra_plus.conversion.sources import Source, open_source
+from electra_plus.conversion.sources import Source, open_source, refuse_layers
 from electra_plus.conversion.weights import weights_of_file
-from electra_plus.folders import file_of
+from electra_plus.folders import file_of, read_json
 from electra_plus.models.configuration_electra_plus import ElectraPlusConfig
 from electra_plus.registration import load_model_classes
 
-logger = logging.getLogger(__name__)
-
 
 def prepare_incoming(name, generator, part, config, stack: ExitStack) -> Conversion:
+    """Plan what `from_stock` is asked for, with its arguments; `stack` removes what an archive was extracted to."""
     check_part(part)
     source = open_source(name, "folder_or_hub_name", stack)
     if source.fields is None:
@@ -78,14 +75,16 @@ def prepare_incoming(name, generator, part, config, stack: ExitStack) -> Convers
     plan = ConversionPlan(
         str(name), f"electra_plus.{class_name}", tuple(part.plan() for part in parts), tuple(assumptions)
     )
-    kept_from = {"model_type": model_type, "architecture": stock_name} if not joint and parts[0].kept else {}
+    kept_from = {}
+    if not joint and parts[0].kept:  # of checkpoints without a configuration only BERT's have what is kept
+        kept_from = {"model_type": model_type or "bert", "architecture": stock_name}
     return Conversion(plan, parts, sources, is_joint=joint, kept_from=kept_from)
 
 
 def _our_part(source: Source, model_type: str, stock_name: str) -> Part:
     classes = load_model_classes()
     if model_type == ElectraPlusConfig.model_type:  # a detector, to be joined with a generator
-        config = ElectraPlusConfig.from_pretrained(source.name)
+        config = _own_config(source.name, stock_name)
         return _with_left_out(Part("", source.weights, classes[stock_name], config).forward(()), source)
     refuse_what_we_lack(source.fields, stock_name, source.name)
     config = our_config(source.fields, stock_name)
@@ -111,12 +110,13 @@ def _generator_part(generator: str | Path, stack: ExitStack) -> tuple[Part, Sour
                 "masked LM of another model type. A joint checkpoint's generator comes out with `--to stock --part generator`."
             )
         # stock ELECTRA's generator becomes ours, so that pretraining scores masked slots only and `to_stock` finds it again
-        config = ElectraPlusConfig.from_pretrained(generator)
-        config.architectures = ["ElectraPlusForMaskedLM"]
+        config = _own_config(generator, "ElectraPlusForMaskedLM")
         part = Part("generator", source.weights, load_model_classes()["ElectraPlusForMaskedLM"], config)
         return _with_left_out(part.forward(OF_EVERY_MODEL), source), source
     try:
-        config = transformers.AutoConfig.for_model(**source.fields)
+        # without `auto_map`, which names code beside the weights
+        fields = {name: value for name, value in source.fields.items() if name != "auto_map"}
+        config = transformers.AutoConfig.for_model(**fields)
         known = type(config) in AutoModelForMaskedLM._model_mapping
     except (ValueError, TypeError):
         known = False
@@ -131,6 +131,16 @@ def _generator_part(generator: str | Path, stack: ExitStack) -> tuple[Part, Sour
     part.forward(rules, base=_base_of(config))
     _leave_out_other_heads(part, source)
     return _with_left_out(part, source), source
+
+
+def _own_config(name: str | Path, class_name: str) -> ElectraPlusConfig:
+    """Return the configuration of a folder, without what points to code beside its weights, which is not copied."""
+    config = ElectraPlusConfig.from_pretrained(name)
+    for field in ("auto_map", "custom_pipelines"):
+        if hasattr(config, field):
+            delattr(config, field)
+    config.architectures = [class_name]
+    return config
 
 
 def _base_of(config) -> str:
@@ -157,8 +167,9 @@ def _deberta_v3_generator(folder: str | Path) -> Source | None:
     if config is None or weights is None:
         return None
     renamed, left_out = in_transformers_names(weights_of_file(Path(weights)))
-    fields = json.loads(Path(config).read_text(encoding="utf-8"))
-    return Source(folder, folder, renamed, {"model_type": "deberta-v2", **fields}, left_out)
+    fields = {"model_type": "deberta-v2", **read_json(config, "generator")}
+    refuse_layers(fields, renamed, "generator")
+    return Source(folder, folder, renamed, fields, left_out)
 
 
 def _refuse_other_vocabulary(discriminator: Part, generator: Part, name: str | Path) -> None:

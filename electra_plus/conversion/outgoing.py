@@ -1,7 +1,5 @@
 """ElectraPlus checkpoints, prepared to become folders of transformers' model types."""
 
-import logging
-from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -41,10 +39,9 @@ from electra_plus.folders import file_of, read_config
 from electra_plus.models.configuration_electra_plus import ElectraPlusConfig
 from electra_plus.registration import load_model_classes
 
-logger = logging.getLogger(__name__)
 
-
-def prepare_outgoing(name, model_type: str, part: str | None, stack: ExitStack) -> Conversion:
+def prepare_outgoing(name, model_type: str, part: str | None) -> Conversion:
+    """Plan what `to_stock` is asked for, with its arguments."""
     check_part(part)
     if model_type not in FAMILY_OF:
         raise ValueError(f"`model_type` must be one of {', '.join(FAMILY_OF)}, got {model_type!r}.")
@@ -83,6 +80,8 @@ def _stock_part(part_name: str, weights: Weights, config, class_name: str, model
     aside, kept_from = _read_aside(name)
     if FAMILY_OF.get(kept_from.get("model_type")) == FAMILY_OF[model_type]:
         model_type = kept_from["model_type"]  # an XLM-R becomes one again
+    else:
+        aside, kept_from = None, {}  # a BERT's pooler is no RoBERTa's
     stock_name = _stock_name(class_name, model_type, kept_from.get("architecture"), aside, name)
     part = Part(part_name, weights, getattr(transformers, stock_name), stock_config(config, model_type))
     base = FAMILIES[FAMILY_OF[model_type]].base
@@ -100,10 +99,11 @@ def _stock_name(class_name: str, model_type: str, came_from: str | None, aside: 
             f"`folder_or_hub_name` ({str(name)!r}) holds {class_name}, and {model_type} has no such class, only those for "
             f"{', '.join(heads)}. Open it with one of these and save it, or convert it to stock ELECTRA (`--to stock`)."
         )
+    if came_from in names:
+        return came_from
     kept = aside.infos if aside is not None else ()
-    if class_name == "ElectraPlusForMaskedLM" and any(tensor.startswith("cls.seq_relationship.") for tensor in kept):
-        return "BertForPreTraining"
-    return came_from if came_from in names else names[0]
+    has_next_sentence_head = any(tensor.startswith("cls.seq_relationship.") for tensor in kept)
+    return "BertForPreTraining" if has_next_sentence_head and "BertForPreTraining" in names else names[0]
 
 
 def _with_base(aside: Weights, base: str, targets: dict) -> Weights:

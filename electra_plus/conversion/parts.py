@@ -32,7 +32,7 @@ class Part:
         left_out (`dict[str, str]`): By the source's name, why it needs no place.
         kept (`dict[str, tuple[Operation, str]]`): By the source's name, what of it is kept aside, and what it is.
         unmatched (`dict[str, str]`): By the source's name, why it has no place though it might need one.
-        unmatched_aside (`dict[str, TensorInfo]`): What was kept aside and has no place here either.
+        extra (`dict[str, torch.Tensor]`): What was kept aside and only the source's file had a place for, not its class.
         lacking (`dict[str, str]`): By the model's name, what of a tensor that it gets would be new.
         further_steps (`list[Step]`): For tensors of the file that are not among the weights.
     """
@@ -49,7 +49,7 @@ class Part:
         self.left_out: dict[str, str] = {}
         self.kept: dict[str, tuple[Operation, str]] = {}
         self.unmatched: dict[str, str] = {}
-        self.unmatched_aside: dict[str, TensorInfo] = {}
+        self.extra: dict[str, torch.Tensor] = {}
         self.lacking: dict[str, str] = {}
         self.further_steps: list[Step] = []
         self._look_at_model()
@@ -117,13 +117,14 @@ class Part:
             if source not in used:
                 self.unmatched[source] = f"{self.class_name} has none"
         if aside is not None:
-            self.unmatched_aside = {name: info for name, info in aside.infos.items() if name not in self.targets}
+            self.extra = {name: aside.read(name) for name in aside.infos if name not in self.targets}
         self._settle_ties()
         return self
 
     def _with_rows(self, target: str, num_rows: int, aside: Weights | None) -> Operation:
         """Return the operation that puts back the rows before a table, or zeros in their place."""
-        known = aside is not None and target in aside.infos
+        rows_shape = (num_rows, *self.targets[target][1:])
+        known = aside is not None and target in aside.infos and aside.infos[target].shape == rows_shape
         if not known:
             self.lacking[target] = f"rows 0 to {num_rows - 1} would be zeros"
 
@@ -158,6 +159,9 @@ class Part:
                 self._look_at_model()
                 self._settle_ties()
                 return
+            else:
+                source, _ = self.origins.pop(target)
+                self.unmatched[source] = f"differs from {self.origins[kept][0]}, which {self.class_name} ties it to"
 
     @property
     def missing(self) -> list[str]:
@@ -174,8 +178,11 @@ class Part:
         from_elsewhere = []
         for target, (source, operation) in self.origins.items():
             if source not in self.weights.infos:  # of the file of what was kept aside
-                shape = self.targets[target]
-                from_elsewhere.append(Step(source, target, shape, "", operation.label))
+                shape, needed = operation.shape(()), self.targets[target]
+                action, problem = operation.label, None
+                if shape != needed:
+                    action, problem = f"has shape {shape}, needed is {needed}", OTHER_SHAPE
+                from_elsewhere.append(Step(source, target, needed, "", action, problem))
                 continue
             info = self.weights.infos[source]
             name, label = origin(self.weights, source)
@@ -199,8 +206,9 @@ class Part:
                 kept = f"kept aside: {why}" + ("" if operation is AS_IT_IS else f" ({operation.label})")
                 steps.append(Step(name, None, operation.shape(info.shape), dtype_name(info), kept))
         steps += from_elsewhere
-        for name, info in self.unmatched_aside.items():
-            steps.append(Step(name, None, info.shape, dtype_name(info), f"aside; {self.class_name} has none", NO_PLACE))
+        for name, tensor in self.extra.items():
+            info = TensorInfo(tuple(tensor.shape), tensor.dtype)
+            steps.append(Step(name, name, info.shape, dtype_name(info), "as it is, from aside, beside the model's"))
         steps += [Step(None, name, self.targets[name], "", "would stay random", NO_SOURCE) for name in self.missing]
         return PartPlan(self.name, self.class_name, (*steps, *self.further_steps))
 

@@ -1,11 +1,10 @@
 """Sizes of a model read from the shapes of its tensors, for checkpoints that come without a configuration."""
 
-import json
 import re
 from pathlib import Path
 
 from electra_plus.conversion.weights import TensorInfo
-from electra_plus.folders import one_line
+from electra_plus.folders import read_json
 from electra_plus.models.configuration_electra_plus import ElectraPlusConfig
 
 # The width of a head in every released ELECTRA and BERT: 4 heads for 256 (small), 12 for 768 (base), 16 for 1024 (large).
@@ -97,14 +96,7 @@ def read_config_file(file: str | Path | None) -> dict:
         return {}
     if not Path(file).is_file():
         raise FileNotFoundError(f"`config` must be a file, got {str(file)!r}, which is none. Check the spelling.")
-    try:
-        fields = json.loads(Path(file).read_text(encoding="utf-8"))
-        if not isinstance(fields, dict):
-            raise ValueError(f"got {type(fields).__name__}")
-    except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"`config` ({str(file)!r}) must hold a JSON object: {one_line(error)}. Copy it again."
-        ) from error
+    fields = read_json(file, "config")
     for leftover in (
         "model_type",
         "architectures",

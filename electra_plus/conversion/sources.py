@@ -1,6 +1,5 @@
 """What a user may name as a checkpoint: folders, Hub names, TensorFlow checkpoints, files of `torch.save`, zip archives."""
 
-import json
 import re
 import tempfile
 from contextlib import ExitStack
@@ -14,7 +13,7 @@ from electra_plus.conversion.names import from_tensorflow_names, in_transformers
 from electra_plus.conversion.plan import Step
 from electra_plus.conversion.tensor_bundle import TensorBundle
 from electra_plus.conversion.weights import PICKLE_ENDINGS, Weights, is_plain_name, weights_of_file, weights_of_folder
-from electra_plus.folders import copy_tokenizer, one_line, read_config
+from electra_plus.folders import copy_tokenizer, read_config, read_json
 
 # Model types whose tokenizer is BERT's if a folder says no other.
 WITH_BERT_TOKENIZER = {"bert", "electra", "electra_plus"}
@@ -154,18 +153,13 @@ def write_tokenizer(sources: list[Source], folder: Path, model_type: str) -> Non
         if copy_tokenizer([source.folder], folder):
             types = {model_type, (source.fields or {}).get("model_type", model_type)}
             if not types <= WITH_BERT_TOKENIZER and len(types) == 2 and not _says_its_class(folder):
-                AutoTokenizer.from_pretrained(source.folder).save_pretrained(folder)
+                AutoTokenizer.from_pretrained(source.folder, trust_remote_code=False).save_pretrained(folder)
             return
 
 
 def _says_its_class(folder: Path) -> bool:
     file = folder / "tokenizer_config.json"
-    try:
-        return file.is_file() and bool(json.loads(file.read_text(encoding="utf-8")).get("tokenizer_class"))
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise ValueError(
-            f"The source's `{file.name}` is no JSON object ({one_line(error)}). Copy or download it again."
-        ) from error
+    return file.is_file() and bool(read_json(file, "folder_or_hub_name").get("tokenizer_class"))
 
 
 def _vocabulary_alone(folder: str | Path) -> Path | None:

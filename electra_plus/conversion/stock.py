@@ -70,8 +70,8 @@ def to_stock(
         ValueError: The stock model has no equal of a configuration field or of the head, weights are missing, unmatched or
             damaged, or `output_dir` is not empty.
     """
-    with _prepared() as stack:
-        conversion = prepare_outgoing(folder_or_hub_name, model_type, part, stack)
+    with _prepared():
+        conversion = prepare_outgoing(folder_or_hub_name, model_type, part)
         return _write(conversion, output_dir, overwrite, allow_unmatched)
 
 
@@ -79,8 +79,8 @@ def plan_to_stock(
     folder_or_hub_name: str | Path, model_type: str = "electra", part: str | None = None
 ) -> ConversionPlan:
     """Return what [`to_stock`] would do, without writing anything; print it to read it."""
-    with _prepared() as stack:
-        return prepare_outgoing(folder_or_hub_name, model_type, part, stack).plan
+    with _prepared():
+        return prepare_outgoing(folder_or_hub_name, model_type, part).plan
 
 
 def from_stock(
@@ -161,15 +161,18 @@ def _prepared() -> Iterator[ExitStack]:
 
 def _write(conversion: Conversion, output_dir, overwrite: bool, allow_unmatched: bool) -> dict[Path, str]:
     allowed = conversion.plan.refuse_problems("folder_or_hub_name", allow_unmatched)
-    with finished_folder(output_dir, overwrite, *(source.name for source in conversion.sources)) as unfinished:
+    must_stay = [place for source in conversion.sources for place in (source.name, source.folder)]
+    with finished_folder(output_dir, overwrite, *must_stay) as unfinished:
         if allowed is not None:
             logger.warning(f"Allowed: {allowed}.")
         models = {part.name: _built(part, conversion.sources[0]) for part in conversion.parts}
+        extra = {part.name: part.extra for part in conversion.parts}
         if conversion.is_joint:
             models = {"": _joined(**models)}
         written = {}
         for name, model in models.items():
-            model.save_pretrained(unfinished / name)
+            state = {**model.state_dict(), **extra[name]} if extra.get(name) else None
+            model.save_pretrained(unfinished / name, state_dict=state)
             write_tokenizer(conversion.sources, unfinished / name, model.config.model_type)
             written[Path(output_dir) / name] = type(model).__name__
         if conversion.kept_from:

@@ -65,8 +65,8 @@ class TensorBundle:
             if not entries or entries[0][0] != b"":
                 raise _Damaged("it has no header")
             header = _fields(entries[0][1])
-            self.num_shards = header.get(1, [0])[0]
-            if header.get(2, [0])[0] != 0:
+            self.num_shards = _number(header, 1)
+            if _number(header, 2) != 0:
                 raise _Damaged("it was written on a big-endian machine, which is not supported")
             self._entries = {key.decode("utf-8"): _Entry(value) for key, value in entries[1:]}
         except (_Damaged, UnicodeDecodeError) as error:
@@ -115,16 +115,13 @@ class _Entry:
 
     def __init__(self, message: bytes):
         fields = _fields(message)
-        self.dtype = DTYPES.get(fields.get(1, [0])[0])
+        self.dtype = DTYPES.get(_number(fields, 1))
         self.shape = tuple(
-            _signed(_fields(dimension).get(1, [0])[0])
+            _signed(_number(_fields(_bytes(dimension)), 1))
             for shape in fields.get(2, [])
             for dimension in _fields(_bytes(shape)).get(2, [])
         )
-        self.shard = fields.get(3, [0])[0]
-        self.offset = fields.get(4, [0])[0]
-        self.size = fields.get(5, [0])[0]
-        self.checksum = fields.get(6, [0])[0]
+        self.shard, self.offset, self.size, self.checksum = (_number(fields, number) for number in (3, 4, 5, 6))
         self.is_partitioned = 7 in fields
         if any(length < 0 for length in self.shape) or self.offset >= 1 << 63 or self.size >= 1 << 63:
             raise _Damaged("a tensor of it has a negative size")
@@ -236,6 +233,13 @@ def _fields(message: bytes) -> dict[int, list]:
             place += size
         fields.setdefault(number, []).append(value)
     return fields
+
+
+def _number(fields: dict[int, list], number: int) -> int:
+    value = fields.get(number, [0])[0]
+    if not isinstance(value, int):
+        raise _Damaged("an entry is of an unknown kind")
+    return value
 
 
 def _bytes(value) -> bytes:

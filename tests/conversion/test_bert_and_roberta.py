@@ -149,16 +149,42 @@ def test_model_of_our_own_becomes_either(tmp_path):
         torch.testing.assert_close(theirs(**inputs).logits[kept], ours(**inputs).logits[kept], rtol=1e-5, atol=1e-5)
 
 
-def test_masked_lm_file_with_pooler_and_next_sentence_head_keeps_both(tmp_path):
-    """As the released bert-base-uncased: its config.json says masked LM, its file holds more."""
-    saved(stock("bert", "ForPreTraining"), tmp_path / "stock")
-    config = config_of(tmp_path / "stock")
-    (tmp_path / "stock" / "config.json").write_text(json.dumps({**config, "architectures": ["BertForMaskedLM"]}))
+@pytest.mark.parametrize("model_type", ["bert", "roberta"])
+def test_file_that_holds_more_than_its_class_does_so_again(model_type, tmp_path):
+    """As the released bert-base-uncased and roberta-base: config.json says masked LM, the file has a pooler as well."""
+    saved(stock(model_type, "ForMaskedLM"), tmp_path / "stock")
+    more = {f"{model_type}.pooler.dense.weight": torch.rand(32, 32), f"{model_type}.pooler.dense.bias": torch.rand(32)}
+    if model_type == "bert":
+        more |= {"cls.seq_relationship.weight": torch.rand(2, 32), "cls.seq_relationship.bias": torch.rand(2)}
+    save_file(weights(tmp_path / "stock") | more, tmp_path / "stock" / "model.safetensors", {"format": "pt"})
     from_stock(tmp_path / "stock", tmp_path / "ours")
-    assert to_stock(tmp_path / "ours", tmp_path / "again", model_type="bert") == {
-        tmp_path / "again": "BertForPreTraining"
-    }
+    plan = plan_to_stock(tmp_path / "ours", model_type=model_type)
+    assert not plan.unmatched and not plan.missing
+    to_stock(tmp_path / "ours", tmp_path / "again", model_type=model_type)
     assert_bit_equal(weights(tmp_path / "again"), weights(tmp_path / "stock"))
+    assert config_of(tmp_path / "again") == config_of(tmp_path / "stock")
+
+
+def test_tensors_aside_of_another_shape_are_refused(tmp_path):
+    saved(stock("roberta", "Model"), tmp_path / "stock")
+    from_stock(tmp_path / "stock", tmp_path / "ours")
+    aside = load_file(tmp_path / "ours" / "unconverted.safetensors")
+    metadata = {"model_type": "roberta", "architecture": "RobertaModel"}
+    for name, tensor, message in (
+        ("pooler.dense.weight", torch.ones(3, 3), r"pooler.dense.weight has shape \(3, 3\), needed is \(32, 32\)"),
+        ("embeddings.position_embeddings.weight", torch.ones(2, 5), "nothing is there for embeddings.position"),
+    ):
+        save_file({**aside, name: tensor}, tmp_path / "ours" / "unconverted.safetensors", metadata)
+        with pytest.raises(ValueError, match=message):
+            to_stock(tmp_path / "ours", tmp_path / "again", model_type="roberta")
+
+
+def test_what_one_family_kept_is_nothing_to_another(tmp_path):
+    saved(stock("bert", "Model", pad_token_id=1), tmp_path / "stock")
+    from_stock(tmp_path / "stock", tmp_path / "ours")
+    assert set(plan_to_stock(tmp_path / "ours", model_type="roberta").missing) == {
+        "embeddings.position_embeddings.weight", "pooler.dense.weight", "pooler.dense.bias",
+    }  # fmt: skip
 
 
 def test_old_names_and_both_copies_of_a_tied_table_are_understood(tmp_path):

@@ -213,6 +213,30 @@ def test_archive_of_torch_that_would_grow(tmp_path, refused):
     assert "which no checkpoint does: refused" in refused(tmp_path / "grows.pt")
 
 
+# ---- code beside the weights ----
+
+
+def test_code_beside_weights_is_never_imported(tmp_path, folder):
+    bert = saved(transformers.BertForMaskedLM(transformers.BertConfig(**CONFIG)), tmp_path / "bert")
+    detector = saved(
+        perturbed(make_model("ElectraPlusForReplacedTokenDetection", "classic", local_attention=128)),
+        tmp_path / "detector",
+    )
+    names = ("AutoConfig", "AutoModel", "AutoModelForMaskedLM", "AutoTokenizer")
+    for model in (folder, bert, detector):
+        config = json.loads((model / "config.json").read_text())
+        config["auto_map"] = {name: f"evil_beside_weights.{name}" for name in names}
+        (model / "config.json").write_text(json.dumps(config))
+        (model / "tokenizer_config.json").write_text(json.dumps({"auto_map": config["auto_map"]}))
+        (model / "evil_beside_weights.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    for model, options in ((folder, []), (detector, ["--generator", str(bert)]), (bert, [])):
+        output = tmp_path / f"out of {model.name}"
+        assert main(["convert", "--model", str(model), "--to", "electra-plus", "--output", str(output), *options]) == 0
+        assert not (tmp_path / "ran").exists() and not any("evil" in name for name in sys.modules)
+        assert "evil" not in (output / "config.json").read_text()
+        assert not (output / "evil_beside_weights.py").exists()
+
+
 # ---- zip archives ----
 
 

@@ -1,5 +1,6 @@
 """Checkpoints that TensorFlow wrote are read as TensorFlow reads them, and damaged or dishonest ones are refused."""
 
+import random
 import resource
 import shutil
 import struct
@@ -171,6 +172,9 @@ def test_the_writer_of_these_tests_is_understood(tmp_path):
         ({"more": b"\x3a\x00"}, "in parts"),
         ({"checksum": 1}, "checksum"),
         ({"more": b"\x22"}, "no end"),
+        ({"more": b"\x10\x01"}, "unknown kind"),
+        ({"more": b"\x12\x02\x10\x01"}, "unknown kind"),
+        ({"more": b"\x13"}, "unknown kind"),
         ({"more": b"\x3a\xff\xff\xff\x7f"}, "cut off"),
     ],
 )
@@ -179,6 +183,25 @@ def test_a_claim_that_cannot_be_is_refused_without_memory(claim, message, tmp_pa
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert message in refused(index)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kilobytes
+
+
+@pytest.mark.parametrize("field", [1, 3, 4, 5, 6])
+def test_a_field_of_another_kind_is_refused(field, tmp_path):
+    message = bytes([field << 3 | 2, 1, 0]) + entry()
+    assert "unknown kind" in refused(written(tmp_path / "x.index", [HEADER, (b"a", message)]))
+
+
+def test_changed_entries_with_honest_checksums_are_read_or_refused(tmp_path):
+    rng = random.Random(0)
+    for _ in range(100):
+        message = bytearray(entry(shape=(2, 2)))
+        for _ in range(rng.choice((1, 2, 5))):
+            message[rng.randrange(len(message))] = rng.randrange(256)
+        try:
+            bundle = TensorBundle(written(tmp_path / "x.index", [HEADER, (b"a", bytes(message))]))
+            bundle.read("a")
+        except ValueError as error:
+            assert "cannot be read" in str(error)
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,14 @@ def test_of_several_checkpoints_the_named_one_is_taken(tmp_path):
         plan_from_stock(folder)
 
 
+def test_source_is_never_replaced_whatever_it_is_named_by(tmp_path):
+    shutil.copytree(FOLDER / "electra", tmp_path / "electra")
+    for name in (".", "model.ckpt-1000", "model.ckpt-1000.index"):
+        with pytest.raises(ValueError, match="must stay"):
+            from_stock(tmp_path / "electra" / name, tmp_path / "electra", overwrite=True)
+    assert len(list((tmp_path / "electra").iterdir())) == 5
+
+
 # ---- what the shapes do not say ----
 
 
