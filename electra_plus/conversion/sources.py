@@ -1,5 +1,6 @@
 """What a user may name as a checkpoint: folders, Hub names, TensorFlow checkpoints, files of `torch.save`, zip archives."""
 
+import logging
 import re
 import tempfile
 from contextlib import ExitStack
@@ -13,7 +14,9 @@ from electra_plus.conversion.names import from_tensorflow_names, in_transformers
 from electra_plus.conversion.plan import Step
 from electra_plus.conversion.tensor_bundle import TensorBundle
 from electra_plus.conversion.weights import PICKLE_ENDINGS, Weights, is_plain_name, weights_of_file, weights_of_folder
-from electra_plus.folders import copy_tokenizer, read_config, read_json
+from electra_plus.folders import copy_tokenizer, one_line, read_config, read_json
+
+logger = logging.getLogger(__name__)
 
 # Model types whose tokenizer is BERT's if a folder says no other.
 WITH_BERT_TOKENIZER = {"bert", "electra", "electra_plus"}
@@ -153,8 +156,18 @@ def write_tokenizer(sources: list[Source], folder: Path, model_type: str) -> Non
         if copy_tokenizer([source.folder], folder):
             types = {model_type, (source.fields or {}).get("model_type", model_type)}
             if not types <= WITH_BERT_TOKENIZER and len(types) == 2 and not _says_its_class(folder):
-                AutoTokenizer.from_pretrained(source.folder, trust_remote_code=False).save_pretrained(folder)
+                _write_down_class(source, folder)
             return
+
+
+def _write_down_class(source: Source, folder: Path) -> None:
+    try:
+        AutoTokenizer.from_pretrained(source.folder, trust_remote_code=False).save_pretrained(folder)
+    except Exception as error:  # tokenizers raises nothing more precise; or a library for its vocabulary is missing
+        logger.warning(
+            "The tokenizer's files are copied, but do not say of which class they are, and it cannot be opened to write it down "
+            f"({one_line(error)[:200]}). Open it with its class in transformers and save it into the new folder."
+        )
 
 
 def _says_its_class(folder: Path) -> bool:

@@ -149,6 +149,15 @@ def test_model_of_our_own_becomes_either(tmp_path):
         torch.testing.assert_close(theirs(**inputs).logits[kept], ours(**inputs).logits[kept], rtol=1e-5, atol=1e-5)
 
 
+def test_tokenizer_that_cannot_be_opened_is_copied_and_said(tmp_path, caplog):
+    saved(stock("roberta", "ForMaskedLM"), tmp_path / "stock")
+    (tmp_path / "stock" / "vocab.json").write_text("no json")
+    (tmp_path / "stock" / "merges.txt").write_text("")
+    from_stock(tmp_path / "stock", tmp_path / "ours")
+    assert (tmp_path / "ours" / "vocab.json").read_text() == "no json"
+    assert "do not say of which class they are" in caplog.text
+
+
 @pytest.mark.parametrize("model_type", ["bert", "roberta"])
 def test_file_that_holds_more_than_its_class_does_so_again(model_type, tmp_path):
     """As the released bert-base-uncased and roberta-base: config.json says masked LM, the file has a pooler as well."""

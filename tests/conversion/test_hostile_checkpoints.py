@@ -23,6 +23,11 @@ from electra_plus.cli.main import main
 from electra_plus.conversion import archives
 from electra_plus.conversion.weights import is_plain_name
 
+# torch says of what it is given here that it is odd
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Detected pickle protocol"),
+    pytest.mark.filterwarnings("ignore:Sparse invariant"),
+]
 TENSORFLOW = Path(__file__).parent / "tensorflow_checkpoints"
 CONFIG = {"vocab_size": 99, "hidden_size": 32, "embedding_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
           "intermediate_size": 48}  # fmt: skip
