@@ -10,8 +10,12 @@ import torch
 
 from electra_plus.data.tokenization import train_wordpiece_tokenizer
 
-# a suite for another process, with imports of its own
-collect_ignore = ["models/transformers_suite.py"]
+# for other processes, with imports of their own
+collect_ignore = [
+    "models/transformers_suite.py",
+    "hub/reach_elsewhere.py",
+    "conversion/tensorflow_checkpoints/write_checkpoints.py",
+]
 
 CORPUS = [
     "I really love this book, it is a great and moving story.",
