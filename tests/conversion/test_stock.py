@@ -66,6 +66,8 @@ import json, sys
 import torch, transformers
 from safetensors.torch import load_file
 
+pytestmark = pytest.mark.xdist_group("stock")  # one process makes what all tests here share
+
 torch.set_num_threads(1)
 report = {}
 for folder, tensors in json.load(open(sys.argv[1])):

@@ -14,6 +14,7 @@ from reach import REACH, TEXT, WAYS, reach_table
 
 import electra_plus
 
+pytestmark = pytest.mark.xdist_group("reach")  # one process publishes and asks for all tests here
 HERE = Path(__file__).parent
 MODELS = {
     "encoder": lambda: electra_plus.ElectraPlusModel(build("MaskedLM", flavour="classic").config).eval(),
