@@ -19,7 +19,7 @@ quickstart: install  ## tokenizer, pretraining, fine-tuning and predictions on t
 
 # tiny models gain nothing from a second thread, but a great deal from a second process
 test: install lint  ## lint, format and the default tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical
 
 check: test
 

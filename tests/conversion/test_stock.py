@@ -19,8 +19,6 @@ from electra_plus.cli.main import main
 from electra_plus.conversion import from_stock, plan_to_stock, to_stock
 from electra_plus.conversion.families import FIELDS_WITHOUT_EFFECT, STOCK_CLASSES, STOCK_VALUES
 
-pytestmark = pytest.mark.xdist_group("stock")  # one process makes what all tests here share
-
 OUR_CLASSES = {stock: ours for ours, stock in STOCK_CLASSES.items()}
 SHAPES = {"equal": {"embedding_size": 32}, "projected": {"embedding_size": 16}}
 # None of them a default, so that a field that is forgotten shows.

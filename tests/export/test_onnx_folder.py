@@ -17,8 +17,6 @@ from electra_plus.export import export_onnx, onnx_folder
 from electra_plus.pipelines import OnnxModel
 from electra_plus.registration import HEADS
 
-pytestmark = pytest.mark.xdist_group("onnx")  # one process makes what all tests here share
-
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 

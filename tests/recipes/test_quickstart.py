@@ -9,8 +9,6 @@ import transformers
 from electra_plus.recipes import quickstart as job
 from electra_plus.recipes.quickstart_report import gains
 
-pytestmark = pytest.mark.xdist_group("quickstart")  # one process makes what all tests here share
-
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
