@@ -17,9 +17,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 quickstart: install  ## tokenizer, pretraining, fine-tuning and predictions on the data that ships, in four minutes
 	$(BIN)/electra-plus quickstart
 
-# tiny models gain nothing from a second thread, but a great deal from a second process
+# tiny models gain nothing from a second thread, but a great deal from a second process; what a file makes once stays in one
 test: install lint  ## lint, format and the default tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --dist loadfile
 
 check: test
 

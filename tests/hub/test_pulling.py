@@ -1,12 +1,13 @@
 """What comes from the Hub: whole and as it was uploaded, or an error and nothing left behind."""
 
+import copy
 import json
 import re
 
 import pytest
 import torch
 import transformers
-from local_hub import Fault
+from local_hub import Fault, LocalHub
 from packaging.version import Version
 from pipeline_helpers import WITHOUT_PACKAGE, build, small_tokenizer
 
@@ -14,10 +15,24 @@ import electra_plus
 from electra_plus.hub import pull
 
 
+@pytest.fixture(scope="module")
+def pushed(tmp_path_factory):
+    """A model, and what a Hub holds after it was pushed."""
+    first = LocalHub()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        first.use(monkeypatch, tmp_path_factory.mktemp("pushed"))
+        model = build("SequenceClassification", flavour="classic")
+        electra_plus.push_to_hub(model, "me/it", tokenizer=small_tokenizer(), license="mit")
+    first.close()
+    return model, first.repositories, first.large
+
+
 @pytest.fixture
-def published(hub):
-    model = build("SequenceClassification", flavour="classic")
-    electra_plus.push_to_hub(model, "me/it", tokenizer=small_tokenizer(), license="mit")
+def published(hub, pushed):
+    """The model that the Hub holds."""
+    model, repositories, large = pushed
+    hub.repositories.update(copy.deepcopy(repositories))
+    hub.large.update(large)
     return model
 
 
