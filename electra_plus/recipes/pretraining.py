@@ -225,7 +225,8 @@ def pretrain(settings: PretrainingSettings, resume: bool = False, restart: bool 
     trainer.save_metrics("eval", figures)
     corpus = [settings.dataset] if settings.dataset is not None else settings.train_files
     trainer.card.record.task = "pretraining"
-    trainer.card.record.datasets = [Dataset(public_name(name)) for name in corpus]
+    count = len(rows) if len(corpus) == 1 and hasattr(rows, "__len__") else None
+    trainer.card.record.datasets = [Dataset(public_name(name), rows=count) for name in corpus]
     trainer.card.record.hyperparameters |= {"row length": row_length, "mask rate": settings.mask_rate}
     if arguments.should_save:
         write_card(output_dir, trainer.card.record)
