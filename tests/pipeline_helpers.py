@@ -1,5 +1,6 @@
 """Tiny models, a tokenizer and comparisons that the tests of pipelines share."""
 
+import copy
 from functools import cache
 
 import numpy as np
@@ -34,9 +35,13 @@ LONG = " ".join(SENTENCES * 6)
 
 
 @cache
-def small_tokenizer():
-    """WordPiece of a few hundred tokens, rows of at most 64."""
+def _trained():
     return train_wordpiece_tokenizer(list(SENTENCES) * 3, 400, model_max_length=64)
+
+
+def small_tokenizer():
+    """WordPiece of a few hundred tokens, rows of at most 64; a copy, as a pipeline that writes text turns its padding to the left."""
+    return copy.deepcopy(_trained())
 
 
 def build(head, tokenizer=None, flavour="modern", **fields):
