@@ -15,11 +15,7 @@ from pathlib import Path
 
 from machine import forget_peak, measured_rows, peak_resident_bytes
 
-ARMS = {
-    "stock": "stock `ElectraForPreTraining`",
-    "ours": "electra_plus",
-    "stock folder": "electra_plus, from the stock folder",
-}
+ARMS = ("stock", "ours", "stock folder")  # stock's class; ours; ours on the folder that stock wrote
 SIZES = {
     "small": {"embedding_size": 128, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024},
     "base": {"embedding_size": 768, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072},

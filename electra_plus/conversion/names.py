@@ -210,6 +210,16 @@ def origin(weights: Weights, name: str) -> tuple[str, str]:
     return weights.origin(name) if isinstance(weights, RenamedWeights) else (name, AS_IT_IS.label)
 
 
+def spellings(name: str, base: str) -> tuple[str, str, str]:
+    """
+    Return a name as it is, with and without the prefix of the encoder: models with a head have it, bare ones do not.
+
+    >>> spellings("electra.encoder", "electra")
+    ('electra.encoder', 'electra.electra.encoder', 'encoder')
+    """
+    return name, f"{base}.{name}", name.removeprefix(f"{base}.")
+
+
 def first_rule(name: str, rules: Iterable[Rule]) -> tuple[Rule | None, str | None]:
     """Return the first rule that fits a name, and the name it gives; a name that none fits stays as it is."""
     for rule in rules:
@@ -291,5 +301,6 @@ __all__ = [
     "roberta",
     "roberta_multiple_choice",
     "rows_before",
+    "spellings",
     "rows_from",
 ]

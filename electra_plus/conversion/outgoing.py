@@ -22,6 +22,7 @@ from electra_plus.conversion.names import (
     OF_EVERY_MODEL,
     RenamedWeights,
     leave_out,
+    spellings,
 )
 from electra_plus.conversion.parts import Part
 from electra_plus.conversion.plan import ConversionPlan
@@ -110,8 +111,7 @@ def _with_base(aside: Weights, base: str, targets: dict) -> Weights:
     """Return what was kept aside under the names of a model with or without a head."""
     names = {}
     for old in aside.infos:
-        candidates = (old, f"{base}.{old}", old.removeprefix(f"{base}."))
-        names[next((name for name in candidates if name in targets), old)] = (old, AS_IT_IS)
+        names[next((name for name in spellings(old, base) if name in targets), old)] = (old, AS_IT_IS)
     return RenamedWeights(aside, names)
 
 

@@ -7,7 +7,7 @@ from functools import reduce
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from electra_plus.conversion.names import AS_IT_IS, Operation, Rule, first_rule, origin, rows_before
+from electra_plus.conversion.names import AS_IT_IS, Operation, Rule, first_rule, origin, rows_before, spellings
 from electra_plus.conversion.plan import NO_PLACE, NO_SOURCE, OTHER_SHAPE, PartPlan, Step
 from electra_plus.conversion.weights import TensorInfo, Weights, dtype_name
 from electra_plus.folders import one_line
@@ -80,8 +80,7 @@ class Part:
                 else:
                     self.left_out[source] = rule.why
                 continue
-            candidates = (name, f"{base}.{name}", name.removeprefix(f"{base}."))
-            target = next((candidate for candidate in candidates if candidate in self.targets), None)
+            target = next((candidate for candidate in spellings(name, base) if candidate in self.targets), None)
             operation = rule.operation if rule else AS_IT_IS
             if target is None:
                 self.unmatched[source] = f"{self.class_name} has none"
@@ -104,8 +103,7 @@ class Part:
                 if rule.kept and aside is not None and target in aside.infos:
                     self.origins[target] = (target, _from_aside(aside, target))
                 continue
-            candidates = (name, f"{base}.{name}", name.removeprefix(f"{base}."))
-            source = next((candidate for candidate in candidates if candidate in self.weights.infos), None)
+            source = next((candidate for candidate in spellings(name, base) if candidate in self.weights.infos), None)
             if source is None:
                 continue
             used.add(source)

@@ -7,11 +7,10 @@ from typing import Any
 from transformers import PreTrainedModel, TrainerCallback
 
 from electra_plus.folders import read_config
-from electra_plus.hub.carried_code import carry_code, own_task
+from electra_plus.hub.carried_code import auto_map_of, carry_code
 from electra_plus.hub.hardware import describe_machine
 from electra_plus.hub.model_card import ModelFacts, render_card, written_by_us
 from electra_plus.hub.records import Dataset, Score, TrainingRecord, of_arguments, public_name
-from electra_plus.models.configuration_electra_plus import ElectraPlusConfig
 
 SPEEDS = ("_runtime", "_per_second")  # ends of names in evaluations that are no scores
 # What the cards say that transformers writes: nobody's own words.
@@ -68,11 +67,15 @@ class ModelCardCallback(TrainerCallback):
 
     def _card_of_trainer(self, trainer):
         def create_model_card(language=None, license=None, model_name=None, finetuned_from=None, **ignored):
-            if trainer.is_world_process_zero():
-                self.record = self.record.with_answers(language=language, license=license, base_model=finetuned_from)
-                complete_folder(trainer.args.output_dir, self.record, trainer.hub_model_id or model_name)
+            self.complete(trainer, model_name, language=language, license=license, base_model=finetuned_from)
 
         return create_model_card
+
+    def complete(self, trainer: Any, name: str | None = None, **answers: Any) -> None:
+        """Put card and code into the folder of a trainer, with what is not `None` among the answers in the record."""
+        if trainer.is_world_process_zero():
+            self.record = self.record.with_answers(**answers)
+            complete_folder(trainer.args.output_dir, self.record, trainer.hub_model_id or name)
 
     # ---- events ----
 
@@ -144,8 +147,8 @@ def complete_folder(folder: str | Path, record: TrainingRecord | None = None, na
         name (`str`, *optional*): What people open, `None` is the folder's name.
     """
     config = read_config(folder, "folder")
-    if is_ours(config):
-        carry_code(folder, own_task(config))
+    if auto_map_of(config):
+        carry_code(folder)
     if record is not None:
         write_card(folder, record, name)
     elif _is_draft(Path(folder) / "README.md"):
@@ -168,12 +171,6 @@ def _is_draft(card: Path) -> bool:
         return True
     text = card.read_text(encoding="utf-8")
     return any(words in text for words in DRAFTS)
-
-
-def is_ours(config: dict[str, Any]) -> bool:
-    """Say whether a config.json is of a model whose code this package has."""
-    halves = [config, config.get("encoder") or {}, config.get("decoder") or {}]
-    return any(half.get("model_type") == ElectraPlusConfig.model_type for half in halves)
 
 
 __all__ = ["ModelCardCallback", "complete_folder", "write_card"]

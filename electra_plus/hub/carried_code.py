@@ -112,7 +112,7 @@ def carry_code(folder: str | Path, task: str | None = None) -> Path:
             f"`folder` must be a folder with a config.json, got {str(folder)!r}, which has none. Give what `save_pretrained` wrote."
         )
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    auto_map = _auto_map(config)
+    auto_map = auto_map_of(config)
     if auto_map and task is None:
         task = own_task(config)
     if not auto_map and task is None:
@@ -144,7 +144,7 @@ def own_task(config: dict[str, Any]) -> str | None:
     return task if task in LOADERS else None
 
 
-def _auto_map(config: dict[str, Any]) -> dict[str, str]:
+def auto_map_of(config: dict[str, Any]) -> dict[str, str]:
     """Return the `auto_map` of a `config.json`, an empty one for stock models."""
     if config.get("model_type") == ElectraPlusConfig.model_type:
         return auto_map_for((config.get("architectures") or [""])[0])

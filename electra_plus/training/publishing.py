@@ -6,7 +6,7 @@ from pathlib import Path
 from transformers import Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
 
-from electra_plus.hub.callback import ModelCardCallback, complete_folder
+from electra_plus.hub.callback import ModelCardCallback
 from electra_plus.hub.carried_code import carry_code
 from electra_plus.hub.records import Dataset
 
@@ -44,18 +44,19 @@ class PublishingTrainer(Trainer):
             language, license, model_name, finetuned_from, tasks, dataset:
                 As for [`~transformers.Trainer.create_model_card`]. The others are accepted and not used.
         """
-        if not self.is_world_process_zero():
-            return
         names = [dataset] if isinstance(dataset, str) else dataset
-        self.card.record = self.card.record.with_answers(
+        self.card.complete(
+            self,
+            model_name,
             language=language,
             license=license,
             base_model=finetuned_from,
             task=tasks if isinstance(tasks, str) else (tasks or [None])[0],
             datasets=[Dataset(name) for name in names] if names else None,
         )
-        complete_folder(self.args.output_dir, self.card.record, self.hub_model_id or model_name)
-        if self.hub_model_id is not None:  # nothing pickled is uploaded; the arguments stand in the record
+        if (
+            self.hub_model_id is not None and self.is_world_process_zero()
+        ):  # nothing pickled is uploaded; the arguments stand in the record
             Path(self.args.output_dir, TRAINING_ARGS_NAME).unlink(missing_ok=True)
 
     def _add_code(self, checkpoint: Path, run_dir: Path) -> None:

@@ -6,23 +6,14 @@ import torch
 from datasets import Dataset
 from head_helpers import every_flavour
 from pipeline_helpers import SENTENCES, build, small_tokenizer
+from trainer_helpers import STOCK_ARGUMENTS
 
 pytestmark = pytest.mark.slow  # its import takes seconds
 
 sentence_transformers = pytest.importorskip("sentence_transformers")
 
 PAIRS = list(zip(SENTENCES, SENTENCES[1:] + SENTENCES[:1], strict=True))
-ARGUMENTS = {
-    "max_steps": 6,
-    "per_device_train_batch_size": 5,
-    "learning_rate": 1e-3,
-    "logging_steps": 1,
-    "report_to": "none",
-    "save_strategy": "no",
-    "use_cpu": True,
-    "disable_tqdm": True,
-    "dataloader_pin_memory": False,
-}
+ARGUMENTS = {**STOCK_ARGUMENTS, "max_steps": 6, "per_device_train_batch_size": 5}
 
 
 @pytest.fixture(params=["PreTraining", "SequenceClassification"], ids=["joint folder", "fine-tuned folder"])
